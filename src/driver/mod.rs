@@ -1,0 +1,752 @@
+//! The kernel and what it borrows: one driver a core.
+//!
+//! The driver takes entries from operations ([`submit`]), hands them to a kernel ([`kernel`], the
+//! seam), and brings completions back to the slots ([`slot`], where the rules stand). It owns the
+//! core's receive buffers ([`buf_ring`]) and its bell ([`bell`]).
+//!
+//! ```text
+//!   futures ──► submit ──► slot + entry ──► backlog ──► kernel: submission queue
+//!                                                              │ enter, once a turn
+//!   wakers ◄── effects, outside of any borrow ◄── slot ◄── kernel: completion queue
+//! ```
+//! One borrow at a time: a completion is taken in under the borrow, and what follows from it
+//! (waking, dropping an output) happens after the borrow has ended, because it may submit.
+
+pub(crate) mod bell;
+pub(crate) mod buf_ring;
+pub(crate) mod fd;
+pub(crate) mod kernel;
+pub(crate) mod probe;
+pub(crate) mod refusal;
+mod ring;
+pub(crate) mod slot;
+mod starved;
+pub(crate) mod submit;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that talks to the system"
+)]
+pub(crate) mod sys;
+
+use self::bell::Bell;
+use self::buf_ring::{Pool, PoolConfig};
+use self::kernel::{Kernel, Wait};
+use self::probe::Features;
+use self::ring::{Ring, RingConfig};
+use self::slot::{Cqe, Dropped, Effect, Next, Orphan, Slots, Token};
+use self::starved::Starved;
+use self::submit::{Multi, Single};
+use io_uring::{opcode, squeue, types};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// Words of `user_data` that belong to the driver itself: their upper half is 0, which no
+/// [`Token`] has.
+pub(crate) mod note {
+    /// Nobody waits: the acknowledgement of a cancel, a linked timeout.
+    pub(crate) const IGNORED: u64 = 0;
+    /// Another thread has rung.
+    pub(crate) const BELL: u64 = 1;
+    /// A close that nobody awaits has failed.
+    pub(crate) const CLOSE: u64 = 2;
+    /// Everything at or below this is a note.
+    pub(crate) const LAST: u64 = u32::MAX as u64;
+}
+
+/// Completions that are copied out of the ring at a time.
+const BATCH: usize = 64;
+/// Completions that one turn takes in, at most; the rest waits for the next turn.
+const COMPLETIONS_PER_TURN_MAX: usize = 4096;
+
+/// What a driver is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Config {
+    /// Submission entries; a power of two.
+    pub(crate) entries: u32,
+    /// Completion entries.
+    pub(crate) completions: u32,
+    /// Kernel workers for the file operations of this core (bounded, unbounded).
+    pub(crate) workers: [u32; 2],
+    /// Receive buffers where they are filled piece by piece, and where each holds one receive.
+    pub(crate) incremental: PoolConfig,
+    pub(crate) plain: PoolConfig,
+}
+
+/// The kernel side of one core. Clones share it; it never leaves its thread.
+#[derive(Clone)]
+pub(crate) struct Driver(Rc<Inner>);
+
+struct Inner {
+    state: RefCell<State>,
+    pool: RefCell<PoolState>,
+    starved: RefCell<Starved>,
+    bell: Arc<Bell>,
+    features: Features,
+    config: Config,
+    stop: Stop,
+    counters: Counters,
+}
+
+struct State {
+    /// `None` once the driver is closed.
+    kernel: Option<Kernel>,
+    slots: Slots,
+    /// Entries that found the submission queue full, in order.
+    backlog: VecDeque<Queued>,
+    /// No new operations are taken; closes are.
+    closing: bool,
+    /// The eventfd that the ring polls, where the bell needs one.
+    bell_poll: Option<i32>,
+}
+
+enum Queued {
+    One(squeue::Entry),
+    /// Linked: both go into the same `enter`.
+    Pair(squeue::Entry, squeue::Entry),
+}
+
+enum PoolState {
+    NotYet,
+    Here(Pool),
+    /// Buffer rings do not work here: receives go to the heap.
+    Refused,
+}
+
+/// The wish of this core to end, for those who accept work.
+#[derive(Default)]
+struct Stop {
+    wanted: Cell<bool>,
+    wakers: RefCell<Vec<Waker>>,
+}
+
+/// What the driver counted since it was made.
+#[derive(Default)]
+struct Counters {
+    submitted: Cell<u64>,
+    completed: Cell<u64>,
+    stale: Cell<u64>,
+    starved: Cell<u64>,
+    heap_receives: Cell<u64>,
+    close_failed: Cell<u64>,
+    destructor_panics: Cell<u64>,
+    accept_backoffs: Cell<u64>,
+}
+
+/// A copy of the driver's counters.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DriverStats {
+    pub(crate) submitted: u64,
+    pub(crate) completed: u64,
+    pub(crate) enters: u64,
+    pub(crate) overflows: u64,
+    pub(crate) stale: u64,
+    pub(crate) in_flight: u64,
+    pub(crate) backlog: u64,
+    pub(crate) starved: u64,
+    pub(crate) heap_receives: u64,
+    pub(crate) buffers_available: u64,
+    pub(crate) buffers: u64,
+    pub(crate) close_failed: u64,
+    pub(crate) destructor_panics: u64,
+    pub(crate) accept_backoffs: u64,
+}
+
+fn bump(counter: &Cell<u64>) {
+    counter.set(counter.get() + 1);
+}
+
+/// The error of everything that is asked of a runtime that has ended.
+pub(crate) fn gone() -> io::Error {
+    io::Error::other("the corering runtime of this resource has been shut down")
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Driver>> = const { RefCell::new(None) };
+}
+
+/// Makes a driver the thread's current one until it is dropped.
+pub(crate) struct EnterGuard {
+    previous: Option<Driver>,
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let previous = self.previous.take();
+        // A thread that ends may have no thread-locals any more.
+        let _ = CURRENT.try_with(|current| current.replace(previous));
+    }
+}
+
+impl Driver {
+    /// A driver on a ring of its own, for this thread.
+    pub(crate) fn new(config: Config) -> io::Result<Driver> {
+        let features = probe::features()?;
+        let sizes = RingConfig {
+            entries: config.entries,
+            completions: config.completions,
+            workers: config.workers,
+        };
+        let ring = Ring::new(sizes, features)?;
+        let (bell, bell_poll) = if features.send_msg_ring {
+            (Bell::to_ring(ring.as_raw_fd()), None)
+        } else {
+            let (bell, fd) = Bell::to_eventfd()?;
+            (bell, Some(fd))
+        };
+        let state = State {
+            kernel: Some(Kernel::Ring(ring)),
+            slots: Slots::new(),
+            backlog: VecDeque::new(),
+            closing: false,
+            bell_poll,
+        };
+        let driver = Driver(Rc::new(Inner {
+            state: RefCell::new(state),
+            pool: RefCell::new(PoolState::NotYet),
+            starved: RefCell::default(),
+            bell: Arc::new(bell),
+            features,
+            config,
+            stop: Stop::default(),
+            counters: Counters::default(),
+        }));
+        driver.poll_bell();
+        Ok(driver)
+    }
+
+    /// The driver of the runtime that runs on this thread.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    #[track_caller]
+    pub(crate) fn current() -> Driver {
+        Driver::try_current().expect(
+            "there is no corering runtime on this thread: call this inside \
+             `Runtime::block_on`, `corering::block_on` or a function marked `#[corering::main]`",
+        )
+    }
+
+    pub(crate) fn try_current() -> Option<Driver> {
+        CURRENT.with_borrow(Option::clone)
+    }
+
+    /// Makes this the thread's current driver.
+    pub(crate) fn enter(&self) -> EnterGuard {
+        EnterGuard {
+            previous: CURRENT.replace(Some(self.clone())),
+        }
+    }
+
+    pub(crate) fn bell(&self) -> &Arc<Bell> {
+        &self.0.bell
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        self.0.features
+    }
+
+    /// How many operations the kernel still owes a last completion.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.0.state.borrow().slots.in_flight()
+    }
+
+    pub(crate) fn note_accept_backoff(&self) {
+        bump(&self.0.counters.accept_backoffs);
+    }
+
+    pub(crate) fn note_heap_receive(&self) {
+        bump(&self.0.counters.heap_receives);
+    }
+
+    pub(crate) fn stats(&self) -> DriverStats {
+        let (state, counters) = (self.0.state.borrow(), &self.0.counters);
+        let (overflows, enters) = state.kernel.as_ref().map_or((0, 0), Kernel::counts);
+        let (buffers, available) = match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => (pool.count(), pool.available()),
+            _ => (0, 0),
+        };
+        DriverStats {
+            submitted: counters.submitted.get(),
+            completed: counters.completed.get(),
+            enters,
+            overflows,
+            stale: counters.stale.get(),
+            in_flight: state.slots.in_flight() as u64,
+            backlog: state.backlog.len() as u64,
+            starved: counters.starved.get(),
+            heap_receives: counters.heap_receives.get(),
+            buffers_available: available.into(),
+            buffers: buffers.into(),
+            close_failed: counters.close_failed.get(),
+            destructor_panics: counters.destructor_panics.get(),
+            accept_backoffs: counters.accept_backoffs.get(),
+        }
+    }
+}
+
+/// Operations.
+impl Driver {
+    pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+        let mut state = self.open_state()?;
+        let token = state.slots.insert_single(waker.clone());
+        self.queue_op(&mut state, token, op.prepare(), op.link());
+        Ok(token)
+    }
+
+    pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+        let mut state = self.open_state()?;
+        let token = state.slots.insert_stream(waker.clone(), op.limit());
+        self.queue_op(&mut state, token, op.prepare(), op.link());
+        Ok(token)
+    }
+
+    fn open_state(&self) -> io::Result<std::cell::RefMut<'_, State>> {
+        let state = self.0.state.borrow_mut();
+        if state.kernel.is_none() || state.closing {
+            Err(gone())
+        } else {
+            Ok(state)
+        }
+    }
+
+    fn queue_op(
+        &self,
+        state: &mut State,
+        token: Token,
+        entry: squeue::Entry,
+        link: Option<squeue::Entry>,
+    ) {
+        bump(&self.0.counters.submitted);
+        let entry = entry.user_data(token.user_data());
+        state.queue(match link {
+            None => Queued::One(entry),
+            Some(link) => Queued::Pair(entry, link.user_data(note::IGNORED)),
+        });
+    }
+
+    pub(crate) fn poll_single(&self, token: Token, waker: &Waker) -> Poll<Cqe> {
+        match self.0.state.borrow_mut().slots.poll_single(token, waker) {
+            Some(cqe) => Poll::Ready(cqe),
+            None => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_stream(&self, token: Token, waker: &Waker) -> Next {
+        self.0.state.borrow_mut().slots.poll_stream(token, waker)
+    }
+
+    pub(crate) fn stream_ended(&self, token: Token) -> bool {
+        self.0.state.borrow_mut().slots.stream_ended(token)
+    }
+
+    pub(crate) fn stream_ready(&self, token: Token) -> usize {
+        self.0.state.borrow_mut().slots.stream_ready(token)
+    }
+
+    /// Asks the kernel to cancel. Its answer proves nothing and is ignored.
+    pub(crate) fn cancel(&self, token: Token) {
+        let mut state = self.0.state.borrow_mut();
+        if state.is_usable() {
+            let entry = opcode::AsyncCancel::new(token.user_data()).build();
+            state.queue(Queued::One(entry.user_data(note::IGNORED)));
+        }
+    }
+
+    /// The future of an operation is gone: its slot takes it over, or it is finished here.
+    pub(crate) fn orphan(&self, token: Token, orphan: Box<dyn Orphan>, cancel: bool) {
+        let dropped = {
+            let mut state = self.0.state.borrow_mut();
+            if !state.is_usable() && !state.kernel_is_done_with(token) {
+                // Rule 7: nobody will ever say that the kernel has finished.
+                let _leaked = Box::into_raw(orphan);
+                return;
+            }
+            state.slots.orphan(token, orphan)
+        };
+        match dropped {
+            Dropped::InFlight if cancel => self.cancel(token),
+            Dropped::InFlight => {}
+            Dropped::Complete(mut orphan, mut unread) => {
+                let last = unread.pop_back();
+                self.guarded(|| unread.into_iter().for_each(|cqe| orphan.item(cqe)));
+                if let Some(cqe) = last {
+                    self.finish(orphan, cqe);
+                }
+            }
+        }
+    }
+
+    /// Runs an orphan's last completion, and submits what follows from it.
+    fn finish(&self, orphan: Box<dyn Orphan>, cqe: Cqe) {
+        let Some(Some(mut follow_up)) = self.guarded(|| orphan.last(cqe)) else {
+            return;
+        };
+        let entry = follow_up.prepare();
+        if let Ok(mut state) = self.open_state() {
+            let token = state.slots.insert_orphan(follow_up);
+            self.queue_op(&mut state, token, entry, None);
+        }
+    }
+
+    /// Runs destructors of users; a panic in one is counted and goes no further.
+    fn guarded<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(act));
+        if result.is_err() {
+            bump(&self.0.counters.destructor_panics);
+        }
+        result.ok()
+    }
+
+    /// Closes a descriptor that no operation uses any more.
+    pub(crate) fn close(&self, fd: OwnedFd) {
+        if let Ok(mut state) = self.0.state.try_borrow_mut() {
+            if state.is_usable() {
+                let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
+                let entry = entry
+                    .flags(squeue::Flags::SKIP_SUCCESS)
+                    .user_data(note::CLOSE);
+                state.queue(Queued::One(entry));
+                return;
+            }
+        }
+        if sys::close(fd).is_err() {
+            bump(&self.0.counters.close_failed);
+        }
+    }
+}
+
+impl State {
+    /// Whether entries can be pushed: the ring is open, and this is not a forked child.
+    fn is_usable(&self) -> bool {
+        self.kernel
+            .as_ref()
+            .is_some_and(|kernel| !kernel.is_forked())
+    }
+
+    fn kernel_is_done_with(&mut self, token: Token) -> bool {
+        self.slots.is_complete(token)
+    }
+
+    fn queue(&mut self, item: Queued) {
+        let kernel = self.kernel.as_mut().expect("checked by the caller");
+        if !self.backlog.is_empty() || !push(kernel, &item) {
+            self.backlog.push_back(item);
+        }
+    }
+
+    /// Moves what waits into the submission queue, as far as it has room.
+    fn refill(&mut self) {
+        let Some(kernel) = self.kernel.as_mut() else {
+            return;
+        };
+        while let Some(item) = self.backlog.front() {
+            if !push(kernel, item) {
+                return;
+            }
+            self.backlog.pop_front();
+        }
+    }
+}
+
+fn push(kernel: &mut Kernel, item: &Queued) -> bool {
+    match item {
+        Queued::One(entry) => kernel.push(entry),
+        Queued::Pair(first, second) => kernel.push_pair(first, second),
+    }
+}
+
+/// The turn.
+impl Driver {
+    /// Submits everything, waits once if nothing else is to be done, delivers completions.
+    ///
+    /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
+    /// another thread leaves later than that rings.
+    pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        let wait = self.shorten(wait);
+        let asleep = wait != Wait::No;
+        let mut wait = wait;
+        if asleep {
+            self.0.bell.going_to_sleep();
+            if !still_idle() || self.buffers_came_back() {
+                wait = Wait::No;
+            }
+        }
+        let result = self.enter_kernel(wait);
+        if asleep {
+            self.0.bell.awake();
+        }
+        result?;
+        self.reap();
+        self.serve_starved();
+        Ok(())
+    }
+
+    /// What the driver itself waits for, or has to do before it may wait.
+    fn shorten(&self, wait: Wait) -> Wait {
+        let mut state = self.0.state.borrow_mut();
+        state.refill();
+        let more = !state.backlog.is_empty();
+        if more || state.kernel.as_mut().is_some_and(Kernel::work_left) {
+            return Wait::No;
+        }
+        match (self.0.starved.borrow().patience_ends(), wait) {
+            (Some(end), Wait::Forever) => Wait::Until(end),
+            (Some(end), Wait::Until(at)) => Wait::Until(at.min(end)),
+            (_, wait) => wait,
+        }
+    }
+
+    fn enter_kernel(&self, wait: Wait) -> io::Result<()> {
+        let mut state = self.0.state.borrow_mut();
+        match state.kernel.as_mut() {
+            Some(kernel) => kernel.enter(wait),
+            None => Err(gone()),
+        }
+    }
+
+    fn reap(&self) {
+        let mut batch = [(0, Cqe::GONE); BATCH];
+        let mut taken = 0;
+        loop {
+            let mut n = 0;
+            if let Some(kernel) = self.0.state.borrow_mut().kernel.as_mut() {
+                while n < BATCH {
+                    let Some(completion) = kernel.pop() else {
+                        break;
+                    };
+                    batch[n] = completion;
+                    n += 1;
+                }
+            }
+            batch[..n]
+                .iter()
+                .for_each(|&(user_data, cqe)| self.deliver(user_data, cqe));
+            taken += n;
+            if n < BATCH || taken >= COMPLETIONS_PER_TURN_MAX {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&self, user_data: u64, cqe: Cqe) {
+        if user_data <= note::LAST {
+            return self.take_note(user_data, cqe);
+        }
+        bump(&self.0.counters.completed);
+        let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
+        match effect {
+            Effect::None => {}
+            Effect::Wake(waker) => waker.wake(),
+            Effect::Stop(token, waker) => {
+                self.cancel(token);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+            Effect::Act(token, mut orphan) if cqe.more() => {
+                self.guarded(|| orphan.item(cqe));
+                self.0.state.borrow_mut().slots.put_back(token, orphan);
+            }
+            Effect::Act(_, orphan) => self.finish(orphan, cqe),
+            Effect::Stale => bump(&self.0.counters.stale),
+        }
+    }
+
+    fn take_note(&self, note: u64, cqe: Cqe) {
+        match note {
+            note::CLOSE => bump(&self.0.counters.close_failed),
+            note::BELL if !cqe.more() => self.poll_bell(),
+            _ => {}
+        }
+    }
+
+    /// Arms the poll of the bell's eventfd, where there is one.
+    fn poll_bell(&self) {
+        let mut state = self.0.state.borrow_mut();
+        if let (Some(fd), false) = (state.bell_poll, state.closing) {
+            let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).multi(true);
+            state.queue(Queued::One(entry.build().user_data(note::BELL)));
+        }
+    }
+}
+
+/// Receive buffers.
+impl Driver {
+    /// The core's receive buffers, made at the first use; `None` where the kernel has none.
+    pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
+        if let PoolState::NotYet = &*self.0.pool.borrow() {
+            let made = self.make_pool();
+            self.0
+                .pool
+                .replace(made.map_or(PoolState::Refused, PoolState::Here));
+        }
+        match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => Some(act(pool)),
+            _ => None,
+        }
+    }
+
+    fn make_pool(&self) -> Option<Pool> {
+        if !self.0.features.buffer_ring {
+            return None;
+        }
+        let incremental = self.0.features.incremental;
+        let config = if incremental {
+            self.0.config.incremental
+        } else {
+            self.0.config.plain
+        };
+        let state = self.0.state.borrow();
+        match state.kernel.as_ref()? {
+            Kernel::Ring(ring) => {
+                Pool::new(ring.as_io_uring(), config, incremental, self.0.bell.clone()).ok()
+            }
+        }
+    }
+
+    fn buffers_came_back(&self) -> bool {
+        match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => pool.any_returned(),
+            _ => false,
+        }
+    }
+
+    fn serve_starved(&self) {
+        if self.0.starved.borrow().is_empty() {
+            return;
+        }
+        let available = self.with_pool(Pool::available).unwrap_or(0);
+        let wakers = self.0.starved.borrow_mut().serve(available, kernel::now());
+        wakers.into_iter().for_each(Waker::wake);
+        let wanted = !self.0.starved.borrow().is_empty();
+        self.with_pool(|pool| pool.set_wanted(wanted));
+    }
+
+    /// Waits in line for receive buffers; see [`starved`].
+    pub(crate) fn poll_buffers(
+        &self,
+        place: &mut starved::Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<starved::Turn> {
+        if place.is_new() {
+            bump(&self.0.counters.starved);
+            self.with_pool(|pool| pool.set_wanted(true));
+        }
+        self.0.starved.borrow_mut().poll(place, cx, kernel::now())
+    }
+
+    /// Leaves the line.
+    pub(crate) fn leave_line(&self, place: &mut starved::Place) {
+        self.0.starved.borrow_mut().leave(place);
+    }
+}
+
+/// The end.
+impl Driver {
+    /// Says that this core shall end: listeners stop accepting.
+    pub(crate) fn stop(&self) {
+        self.0.stop.wanted.set(true);
+        let wakers = std::mem::take(&mut *self.0.stop.wakers.borrow_mut());
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.stop.wanted.get()
+    }
+
+    /// Ready once this core shall end.
+    pub(crate) fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_stopping() {
+            return Poll::Ready(());
+        }
+        let mut wakers = self.0.stop.wakers.borrow_mut();
+        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
+            wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Closes the ring: orphans may finish until half of the time is over, then everything is
+    /// cancelled; what the kernel has not given back at `deadline` (in nanoseconds of the clock)
+    /// is leaked. Returns how many operations that are.
+    pub(crate) fn shut_down(&self, deadline: u64) -> usize {
+        if !self.0.state.borrow().is_usable() {
+            // Already closed, or a forked child, whose parent has the ring.
+            let kernel = self.0.state.borrow_mut().kernel.take();
+            let _leaked = std::mem::ManuallyDrop::new(kernel);
+            return 0;
+        }
+        let begin = kernel::now();
+        self.reap_until(begin + deadline.saturating_sub(begin) / 2, |slots| {
+            slots.orphans()
+        });
+        self.cancel_everything();
+        self.reap_until(deadline, Slots::in_flight);
+        let leaked = self.in_flight();
+        self.close_ring(leaked > 0);
+        leaked
+    }
+
+    fn cancel_everything(&self) {
+        let mut state = self.0.state.borrow_mut();
+        state.closing = true;
+        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
+        state.queue(Queued::One(entry.user_data(note::IGNORED)));
+    }
+
+    /// Takes completions until `left` counts zero, or the deadline has passed.
+    fn reap_until(&self, deadline: u64, left: impl Fn(&Slots) -> usize) {
+        loop {
+            let done = {
+                let state = self.0.state.borrow();
+                left(&state.slots) == 0 && state.backlog.is_empty()
+            };
+            let wait = match done || kernel::now() >= deadline {
+                true => Wait::No,
+                false => self.shorten(Wait::Until(deadline)),
+            };
+            self.0.state.borrow_mut().refill();
+            let entered = self.enter_kernel(wait);
+            self.reap();
+            if done || entered.is_err() || kernel::now() >= deadline {
+                return;
+            }
+        }
+    }
+
+    fn close_ring(&self, kernel_may_write: bool) {
+        self.0.bell.silence();
+        // The last closes, and those that found no room, are not lost with the ring.
+        while !self.0.state.borrow().backlog.is_empty() {
+            self.0.state.borrow_mut().refill();
+            if self.enter_kernel(Wait::No).is_err() {
+                break;
+            }
+            self.reap();
+        }
+        let _ = self.enter_kernel(Wait::No);
+        let (kernel, orphans) = {
+            let mut state = self.0.state.borrow_mut();
+            (state.kernel.take(), state.slots.take_orphans())
+        };
+        drop(kernel);
+        for orphan in orphans {
+            let _leaked = Box::into_raw(orphan);
+        }
+        if let PoolState::Here(pool) = self.0.pool.replace(PoolState::Refused) {
+            pool.retire(kernel_may_write);
+        }
+    }
+}
+
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}

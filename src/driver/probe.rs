@@ -1,0 +1,220 @@
+//! The self-test: which optional features of this kernel work, found by using each one once.
+//!
+//! A version number proves nothing (features are backported, masked by seccomp, or broken), and a
+//! listing only says that an opcode exists. So a small ring is made once a process, each feature
+//! is performed on it, and what does not do what it should is not used. What the crate cannot do
+//! without ([`required`]) gives an error that the runtime's builder explains.
+
+use super::bell::Bell;
+use super::buf_ring::{GROUP, Pool, PoolConfig};
+use super::ring::{Ring, RingConfig};
+use super::slot::Cqe;
+use super::{kernel, note, sys};
+use crate::driver::kernel::Wait;
+use io_uring::{IoUring, Probe, opcode, types};
+use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, OnceLock};
+
+/// What works beyond the baseline (Linux 6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Features {
+    /// `IORING_SETUP_NO_SQARRAY` (6.6): one indirection less for each entry.
+    pub(crate) no_sqarray: bool,
+    /// A registered ring descriptor: 50 to 75 ns less for each `enter`.
+    pub(crate) registered_ring: bool,
+    /// `IORING_ENTER_ABS_TIMER` (6.12): waits name the deadline itself.
+    pub(crate) abs_timer: bool,
+    /// `IORING_ENTER_NO_IOWAIT` (6.15): an idle loop does not look like one that waits for a disk.
+    pub(crate) no_iowait: bool,
+    /// `IORING_REGISTER_SEND_MSG_RING` (6.13): any thread wakes a core without an eventfd.
+    pub(crate) send_msg_ring: bool,
+    /// Provided-buffer rings and multishot receive (6.0); without them receives go to the heap.
+    pub(crate) buffer_ring: bool,
+    /// Incremental buffers (6.12): large buffers, filled piece by piece.
+    pub(crate) incremental: bool,
+    /// `IORING_OP_SEND_ZC` (6.0).
+    pub(crate) send_zc: bool,
+    /// `IORING_OP_FTRUNCATE` (6.9).
+    pub(crate) ftruncate: bool,
+}
+
+/// The features of this process's kernel; the first call runs the self-test.
+///
+/// # Errors
+/// What refused the first ring, or which operation of the baseline is missing.
+pub(crate) fn features() -> io::Result<Features> {
+    static FEATURES: OnceLock<Features> = OnceLock::new();
+    if let Some(features) = FEATURES.get() {
+        return Ok(*features);
+    }
+    let features = run()?;
+    Ok(*FEATURES.get_or_init(|| features))
+}
+
+const CONFIG: RingConfig = RingConfig {
+    entries: 8,
+    completions: 32,
+    workers: [1, 1],
+};
+
+fn run() -> io::Result<Features> {
+    // The baseline, with the features that set-up itself refuses tried first.
+    let mut features = Features {
+        no_sqarray: true,
+        ..Features::default()
+    };
+    let mut ring = match Ring::new(CONFIG, features) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            features.no_sqarray = false;
+            Ring::new(CONFIG, features)?
+        }
+        other => other?,
+    };
+    if !nop_completes(&mut ring)? {
+        return Err(io::Error::from_raw_os_error(libc::ENOSYS));
+    }
+    let probe = required(ring.as_io_uring())?;
+    features.send_zc = probe.is_supported(opcode::SendZc::CODE);
+    features.ftruncate = probe.is_supported(opcode::Ftruncate::CODE);
+    features.send_msg_ring = message_arrives(&mut ring);
+    features.no_iowait = ring.as_io_uring().params().is_feature_no_iowait();
+    drop(ring);
+    features.registered_ring = works(
+        Features {
+            registered_ring: true,
+            ..features
+        },
+        |ring| nop_completes(ring),
+    );
+    features.no_iowait = features.no_iowait
+        && works(
+            Features {
+                no_iowait: true,
+                ..features
+            },
+            |ring| nop_completes(ring),
+        );
+    features.abs_timer = works(
+        Features {
+            abs_timer: true,
+            ..features
+        },
+        wait_ends_in_time,
+    );
+    features.buffer_ring = works(features, |ring| receives(ring, false));
+    features.incremental = features.buffer_ring && works(features, |ring| receives(ring, true));
+    Ok(features)
+}
+
+/// What there is no way around.
+fn required(ring: &IoUring) -> io::Result<Probe> {
+    let mut probe = Probe::new();
+    ring.submitter().register_probe(&mut probe)?;
+    let needed = [
+        opcode::AcceptMulti::CODE,
+        opcode::AsyncCancel::CODE,
+        opcode::Close::CODE,
+        opcode::Connect::CODE,
+        opcode::OpenAt::CODE,
+        opcode::Recv::CODE,
+        opcode::Send::CODE,
+        opcode::Statx::CODE,
+        opcode::UnlinkAt::CODE,
+    ];
+    let all = needed.iter().all(|&code| probe.is_supported(code));
+    let params = ring.params();
+    if all && params.is_feature_ext_arg() && params.is_feature_nodrop() {
+        Ok(probe)
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EINVAL))
+    }
+}
+
+/// Whether `test` succeeds on a ring with these features.
+fn works(features: Features, test: impl FnOnce(&mut Ring) -> io::Result<bool>) -> bool {
+    Ring::new(CONFIG, features)
+        .and_then(|mut ring| test(&mut ring))
+        .unwrap_or(false)
+}
+
+const TEST: u64 = 1 << 32;
+const PATIENCE_NANOS: u64 = 200_000_000;
+
+/// The next completion that belongs to the test, if it comes in time.
+fn next(ring: &mut Ring, user_data: u64) -> io::Result<Option<Cqe>> {
+    let end = kernel::now() + PATIENCE_NANOS;
+    while kernel::now() < end {
+        while let Some((word, cqe)) = ring.pop() {
+            if word == user_data {
+                return Ok(Some(cqe));
+            }
+        }
+        ring.enter(Wait::Until(end))?;
+    }
+    Ok(None)
+}
+
+fn nop_completes(ring: &mut Ring) -> io::Result<bool> {
+    ring.push(&opcode::Nop::new().build().user_data(TEST));
+    Ok(next(ring, TEST)?.is_some_and(|cqe| cqe.result == 0))
+}
+
+fn wait_ends_in_time(ring: &mut Ring) -> io::Result<bool> {
+    let begin = kernel::now();
+    ring.enter(Wait::Until(begin + 50_000))?;
+    let took = kernel::now() - begin;
+    Ok((50_000..PATIENCE_NANOS).contains(&took))
+}
+
+fn message_arrives(ring: &mut Ring) -> bool {
+    sys::send_msg_ring(ring.as_raw_fd(), note::BELL).is_ok()
+        && matches!(next(ring, note::BELL), Ok(Some(_)))
+}
+
+/// Two pieces through a multishot receive into a small buffer ring come out as they went in.
+fn receives(ring: &mut Ring, incremental: bool) -> io::Result<bool> {
+    let (mut tx, rx) = UnixStream::pair()?;
+    let config = PoolConfig {
+        count: 2,
+        len: 4096,
+    };
+    let bell = Arc::new(Bell::to_ring(ring.as_raw_fd()));
+    let pool = Pool::new(ring.as_io_uring(), config, incremental, bell)?;
+    let fd = types::Fd(rx.as_raw_fd());
+    ring.push(&opcode::RecvMulti::new(fd, GROUP).build().user_data(TEST));
+    let mut good = true;
+    let mut last = None;
+    for text in [&b"first"[..], b"second"] {
+        tx.write_all(text)?;
+        let Some(cqe) = next(ring, TEST)? else {
+            return end_receive(ring, pool, None);
+        };
+        let chunk = pool.take(cqe);
+        good &= chunk.as_deref() == Some(text);
+        // An incremental buffer goes on after the first piece; a plain one is used up.
+        good &= io_uring::cqueue::buffer_more(cqe.flags) == incremental;
+        last = Some((cqe, chunk));
+    }
+    good &= last.is_some_and(|(cqe, _)| cqe.more());
+    end_receive(ring, pool, Some(rx)).map(|ended| ended && good)
+}
+
+/// Ends the test's receive before its buffers go: only its own last completion proves that.
+fn end_receive(ring: &mut Ring, pool: Pool, rx: Option<UnixStream>) -> io::Result<bool> {
+    ring.push(
+        &opcode::AsyncCancel::new(TEST)
+            .build()
+            .user_data(note::IGNORED),
+    );
+    let ended = loop {
+        match next(ring, TEST)? {
+            Some(cqe) if cqe.more() => {}
+            last => break last.is_some(),
+        }
+    };
+    drop(rx);
+    pool.retire(!ended);
+    Ok(ended)
+}

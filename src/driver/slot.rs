@@ -1,0 +1,454 @@
+//! The life of one in-flight operation.
+//!
+//! A slot stands for one entry that the kernel has, or will get. Its rules are the law of this
+//! crate; every other module relies on them:
+//! 1. A slot is freed only by a completion of its *own* operation without `MORE`. The completion
+//!    of a cancel proves nothing: the kernel may still write the buffer long after it.
+//! 2. A zero-copy send keeps its buffer until the notification, and never makes the caller wait.
+//! 3. Once pushed, an entry's memory is never freed because `enter` failed.
+//! 4. Dropping a pending operation queues a cancel and gives the operation to its slot. Cancels
+//!    and closes always find room: the driver has its own overflow queue.
+//! 5. Effects (wakes, drops of outputs) run after the driver's borrow has ended: destructors may
+//!    submit. So every function here *returns* what its caller has to do, and does nothing else.
+//! 6. An operation owns its descriptor: a queued entry holds a bare number that must not be
+//!    reused before the kernel has seen it.
+//! 7. Closing the ring ends nothing. Whatever is still in flight then is leaked and counted.
+//!
+//! ```text
+//!   submit ──► Single{waker} ──last completion──► Done(cqe) ──poll──► freed
+//!                  │ orphan                          │ orphan
+//!                  ▼                                 ▼
+//!              Orphan(op) ──last completion──► freed; the output is made and dropped
+//!                  ▲
+//!                  │ orphan
+//!   submit ──► Stream{waker, ready, ended} ──pop──► item … ended and empty: freed
+//! ```
+
+use io_uring::{cqueue, squeue};
+use slab::Slab;
+use std::collections::VecDeque;
+use std::task::Waker;
+
+/// What the kernel said of an operation: the result (or a negative errno) and the flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cqe {
+    pub(crate) result: i32,
+    pub(crate) flags: u32,
+}
+
+impl Cqe {
+    /// The operation was never submitted: its runtime has been shut down.
+    pub(crate) const GONE: Cqe = Cqe {
+        result: i32::MIN,
+        flags: 0,
+    };
+
+    /// Whether the same operation will complete again.
+    pub(crate) fn more(self) -> bool {
+        cqueue::more(self.flags)
+    }
+
+    /// The result as a count, or the error.
+    pub(crate) fn count(self) -> std::io::Result<usize> {
+        match self.result {
+            n if n >= 0 => Ok(n as usize),
+            i32::MIN => Err(super::gone()),
+            errno => Err(std::io::Error::from_raw_os_error(-errno)),
+        }
+    }
+}
+
+/// The name of an in-flight operation, as it travels through `user_data`.
+///
+/// ```text
+///   bits  0..32  index of the slot                  (finds the operation without a search)
+///   bits 32..64  generation, never 0                (tells a stale or foreign completion apart)
+/// ```
+/// Words whose upper half is 0 are the driver's own notes ([`super::note`]) and have no slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    index: u32,
+    generation: u32,
+}
+
+impl Token {
+    pub(crate) fn user_data(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    fn from_user_data(word: u64) -> Token {
+        Token {
+            index: word as u32,
+            generation: (word >> 32) as u32,
+        }
+    }
+}
+
+/// An operation whose future is gone, kept until the kernel is done with its memory.
+pub(crate) trait Orphan {
+    /// One completion, with more to come.
+    fn item(&mut self, cqe: Cqe);
+
+    /// The last completion. What is returned is submitted in its turn: the way by which bytes
+    /// that a stream had already accepted still leave after the stream was dropped.
+    fn last(self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>>;
+
+    /// The entry of a follow-up that [`last`](Orphan::last) returned.
+    fn prepare(&mut self) -> squeue::Entry;
+}
+
+/// How much a stream of completions may pile up before the kernel is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    /// So many completions.
+    Items(usize),
+    /// So many bytes, as the sum of the results.
+    Bytes(usize),
+}
+
+impl Limit {
+    fn weight(self, cqe: Cqe) -> usize {
+        match self {
+            Limit::Items(_) => 1,
+            Limit::Bytes(_) => cqe.result.max(0) as usize,
+        }
+    }
+
+    fn max(self) -> usize {
+        match self {
+            Limit::Items(max) | Limit::Bytes(max) => max,
+        }
+    }
+}
+
+/// What a slot waits for.
+enum Life {
+    Single {
+        waker: Option<Waker>,
+    },
+    Done(Cqe),
+    Stream(Stream),
+    Orphan(Box<dyn Orphan>),
+    /// An orphan's completion runs right now, outside of the driver's borrow.
+    Acting,
+}
+
+struct Stream {
+    waker: Option<Waker>,
+    ready: VecDeque<Cqe>,
+    /// The sum of what stands in `ready`, in the unit of `limit`.
+    weight: usize,
+    limit: Limit,
+    /// The kernel was asked to stop, because the reader has not kept up.
+    stopping: bool,
+    /// The completion without `MORE` has come.
+    ended: bool,
+}
+
+struct Slot {
+    generation: u32,
+    life: Life,
+}
+
+/// What the driver has to do after a completion has been taken in.
+pub(crate) enum Effect {
+    None,
+    Wake(Waker),
+    /// Ask the kernel to end this multishot operation, then wake the reader if there is one.
+    Stop(Token, Option<Waker>),
+    /// Run the orphan's completion, then [`Slots::put_back`] what must go on living.
+    Act(Token, Box<dyn Orphan>),
+    /// No operation has this name (any more): count it.
+    Stale,
+}
+
+/// What a reader of a multishot operation finds.
+pub(crate) enum Next {
+    Item(Cqe),
+    Pending,
+    /// The operation has ended and everything was read: the slot is freed.
+    Ended,
+}
+
+/// What becomes of an operation that is dropped.
+pub(crate) enum Dropped {
+    /// The kernel still has it: the slot owns it now.
+    InFlight,
+    /// It was complete: here it is again, with the completions that nobody has read.
+    Complete(Box<dyn Orphan>, VecDeque<Cqe>),
+}
+
+/// All operations of one driver.
+pub(crate) struct Slots {
+    slots: Slab<Slot>,
+    generation: u32,
+    /// Operations that the kernel still owes a last completion.
+    in_flight: usize,
+}
+
+impl Slots {
+    pub(crate) fn new() -> Slots {
+        Slots {
+            slots: Slab::new(),
+            generation: 0,
+            in_flight: 0,
+        }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(crate) fn insert_single(&mut self, waker: Waker) -> Token {
+        self.insert(Life::Single { waker: Some(waker) })
+    }
+
+    pub(crate) fn insert_stream(&mut self, waker: Waker, limit: Limit) -> Token {
+        self.insert(Life::Stream(Stream {
+            waker: Some(waker),
+            ready: VecDeque::new(),
+            weight: 0,
+            limit,
+            stopping: false,
+            ended: false,
+        }))
+    }
+
+    pub(crate) fn insert_orphan(&mut self, orphan: Box<dyn Orphan>) -> Token {
+        self.insert(Life::Orphan(orphan))
+    }
+
+    fn insert(&mut self, life: Life) -> Token {
+        self.generation = self.generation.wrapping_add(1).max(1);
+        self.in_flight += 1;
+        let generation = self.generation;
+        let index = self.slots.insert(Slot { generation, life });
+        let index = u32::try_from(index).expect("fewer than 2^32 operations in flight");
+        Token { index, generation }
+    }
+
+    fn slot(&mut self, token: Token) -> Option<&mut Slot> {
+        let slot = self.slots.get_mut(token.index as usize)?;
+        (slot.generation == token.generation).then_some(slot)
+    }
+
+    fn free(&mut self, token: Token) -> Life {
+        self.slots.remove(token.index as usize).life
+    }
+
+    /// Takes in one completion.
+    pub(crate) fn complete(&mut self, user_data: u64, cqe: Cqe) -> Effect {
+        let token = Token::from_user_data(user_data);
+        let Some(slot) = self.slot(token) else {
+            return Effect::Stale;
+        };
+        let effect = match &mut slot.life {
+            Life::Single { waker } => {
+                debug_assert!(!cqe.more(), "a single-shot operation completes once");
+                let waker = waker.take();
+                slot.life = Life::Done(cqe);
+                waker.map_or(Effect::None, Effect::Wake)
+            }
+            Life::Stream(stream) => stream.take_in(token, cqe),
+            Life::Orphan(_) => match std::mem::replace(&mut slot.life, Life::Acting) {
+                Life::Orphan(orphan) => Effect::Act(token, orphan),
+                _ => unreachable!("matched as an orphan one line above"),
+            },
+            Life::Done(_) | Life::Acting => return Effect::Stale,
+        };
+        if !cqe.more() {
+            self.in_flight -= 1;
+            if let Effect::Act(..) = effect {
+                self.free(token);
+            }
+        }
+        effect
+    }
+
+    /// An orphan has seen a completion that was not its last: it goes on waiting.
+    pub(crate) fn put_back(&mut self, token: Token, orphan: Box<dyn Orphan>) {
+        let slot = self.slot(token).expect("an acting orphan keeps its slot");
+        slot.life = Life::Orphan(orphan);
+    }
+
+    /// The result of a single-shot operation, if it is there; the slot is freed then.
+    pub(crate) fn poll_single(&mut self, token: Token, waker: &Waker) -> Option<Cqe> {
+        let slot = self
+            .slot(token)
+            .expect("a future's slot lives until it is polled or dropped");
+        match &mut slot.life {
+            Life::Single { waker: stored } => {
+                store(stored, waker);
+                None
+            }
+            Life::Done(cqe) => {
+                let cqe = *cqe;
+                self.free(token);
+                Some(cqe)
+            }
+            _ => unreachable!("a single-shot operation waits or is done"),
+        }
+    }
+
+    /// The next completion of a multishot operation.
+    pub(crate) fn poll_stream(&mut self, token: Token, waker: &Waker) -> Next {
+        let stream = self.stream(token);
+        match stream.ready.pop_front() {
+            Some(cqe) => {
+                stream.weight -= stream.limit.weight(cqe);
+                Next::Item(cqe)
+            }
+            None if stream.ended => {
+                self.free(token);
+                Next::Ended
+            }
+            None => {
+                store(&mut stream.waker, waker);
+                Next::Pending
+            }
+        }
+    }
+
+    fn stream(&mut self, token: Token) -> &mut Stream {
+        let slot = self
+            .slot(token)
+            .expect("a stream's slot lives until it ended or was dropped");
+        match &mut slot.life {
+            Life::Stream(stream) => stream,
+            _ => unreachable!("a multishot operation streams until it is dropped"),
+        }
+    }
+
+    /// Whether the last completion of this multishot operation has come.
+    pub(crate) fn stream_ended(&mut self, token: Token) -> bool {
+        self.stream(token).ended
+    }
+
+    /// How many completions of this multishot operation wait to be read.
+    pub(crate) fn stream_ready(&mut self, token: Token) -> usize {
+        self.stream(token).ready.len()
+    }
+
+    /// The future of this operation is gone: the slot takes what the kernel may still use.
+    pub(crate) fn orphan(&mut self, token: Token, orphan: Box<dyn Orphan>) -> Dropped {
+        let slot = self
+            .slot(token)
+            .expect("a future's slot lives until it is polled or dropped");
+        match &mut slot.life {
+            Life::Single { .. } => {
+                slot.life = Life::Orphan(orphan);
+                Dropped::InFlight
+            }
+            Life::Done(cqe) => {
+                let unread = VecDeque::from([*cqe]);
+                self.free(token);
+                Dropped::Complete(orphan, unread)
+            }
+            Life::Stream(stream) => {
+                let unread = std::mem::take(&mut stream.ready);
+                if stream.ended {
+                    self.free(token);
+                    return Dropped::Complete(orphan, unread);
+                }
+                // Those that came already are delivered first; the last is not among them.
+                slot.life = Life::Orphan(match unread.is_empty() {
+                    true => orphan,
+                    false => Box::new(WithUnread {
+                        unread,
+                        orphan: Some(orphan),
+                    }),
+                });
+                Dropped::InFlight
+            }
+            Life::Orphan(_) | Life::Acting => unreachable!("an operation is dropped once"),
+        }
+    }
+
+    /// Whether the kernel has sent this operation's last completion.
+    pub(crate) fn is_complete(&mut self, token: Token) -> bool {
+        match self.slot(token).map(|slot| &slot.life) {
+            Some(Life::Done(_)) => true,
+            Some(Life::Stream(stream)) => stream.ended,
+            _ => false,
+        }
+    }
+
+    /// Operations in flight whose future is gone.
+    pub(crate) fn orphans(&self) -> usize {
+        let is_orphan = |slot: &Slot| matches!(slot.life, Life::Orphan(_) | Life::Acting);
+        self.slots
+            .iter()
+            .filter(|(_, slot)| is_orphan(slot))
+            .count()
+    }
+
+    /// Takes out every orphan, for a driver that ends with operations in flight: the caller
+    /// must leak them (rule 7).
+    pub(crate) fn take_orphans(&mut self) -> Vec<Box<dyn Orphan>> {
+        let mut orphans = Vec::new();
+        for (_, slot) in &mut self.slots {
+            if let Life::Orphan(_) = slot.life {
+                if let Life::Orphan(orphan) = std::mem::replace(&mut slot.life, Life::Acting) {
+                    orphans.push(orphan);
+                }
+            }
+        }
+        orphans
+    }
+}
+
+impl Stream {
+    fn take_in(&mut self, token: Token, cqe: Cqe) -> Effect {
+        self.weight += self.limit.weight(cqe);
+        self.ready.push_back(cqe);
+        self.ended = !cqe.more();
+        let waker = self.waker.take();
+        if self.weight >= self.limit.max() && !self.stopping && !self.ended {
+            self.stopping = true;
+            return Effect::Stop(token, waker);
+        }
+        waker.map_or(Effect::None, Effect::Wake)
+    }
+}
+
+/// An orphaned multishot operation with completions that had come before the drop. They are
+/// delivered before the next one, so that the order of completions is kept.
+struct WithUnread {
+    unread: VecDeque<Cqe>,
+    orphan: Option<Box<dyn Orphan>>,
+}
+
+impl WithUnread {
+    fn deliver_unread(&mut self) -> &mut Box<dyn Orphan> {
+        let orphan = self
+            .orphan
+            .as_mut()
+            .expect("taken only by the last completion");
+        for cqe in self.unread.drain(..) {
+            orphan.item(cqe);
+        }
+        orphan
+    }
+}
+
+impl Orphan for WithUnread {
+    fn item(&mut self, cqe: Cqe) {
+        self.deliver_unread().item(cqe);
+    }
+
+    fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
+        self.deliver_unread();
+        self.orphan.take().and_then(|orphan| orphan.last(cqe))
+    }
+
+    fn prepare(&mut self) -> squeue::Entry {
+        unreachable!("only a follow-up is prepared, and this is the first of its kind")
+    }
+}
+
+fn store(stored: &mut Option<Waker>, waker: &Waker) {
+    match stored {
+        Some(old) if old.will_wake(waker) => {}
+        _ => *stored = Some(waker.clone()),
+    }
+}

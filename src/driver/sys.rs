@@ -1,0 +1,308 @@
+//! The plain system calls: what has no entry in the ring, or is cheaper without one.
+//!
+//! They are part of the seam: nothing above `driver/` calls libc, `std::fs`, `std::net` or reads
+//! a clock, so a simulated kernel has one place to answer from. None of them waits for a peer or
+//! a disk's data; those that walk a path say so.
+
+use super::fd::Fd;
+use socket2::{SockAddr, SockRef};
+use std::ffi::{CStr, CString};
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr::NonNull;
+use std::time::Duration;
+
+const REGISTER_SEND_MSG_RING: u32 = 31;
+const OP_MSG_RING: u8 = 40;
+
+/// The C convention: -1 means that `errno` has the reason.
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}
+
+/// Takes over a descriptor that a system call has just made.
+fn owned(raw: RawFd) -> OwnedFd {
+    // SAFETY: the caller got the number from a system call and hands it to nobody else.
+    unsafe { OwnedFd::from_raw_fd(raw) }
+}
+
+/// Nanoseconds of the monotonic clock.
+pub(crate) fn monotonic_nanos() -> u64 {
+    clock_nanos(libc::CLOCK_MONOTONIC)
+}
+
+/// CPU time that this thread has used, in nanoseconds.
+pub(crate) fn thread_cpu_nanos() -> u64 {
+    clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+fn clock_nanos(clock: libc::clockid_t) -> u64 {
+    let mut ts = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel writes one timespec; these clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &mut ts) };
+    ts.tv_sec as u64 * 1_000_000_000 + ts.tv_nsec as u64
+}
+
+/// A word that tells live threads apart, cheaper than a thread id: the address of a thread-local.
+pub(crate) fn thread_mark() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark) as usize)
+}
+
+/// Sleeps on the spot. Only for a kernel that is out of memory; never on an ordinary path.
+pub(crate) fn pause(time: Duration) {
+    std::thread::sleep(time);
+}
+
+/// Zeroed memory of its own pages.
+pub(crate) fn map_anonymous(len: usize) -> io::Result<NonNull<u8>> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+    // SAFETY: a new anonymous mapping touches no memory that exists.
+    let ptr = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    if ptr == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(ptr.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+pub(crate) fn eventfd() -> io::Result<OwnedFd> {
+    // SAFETY: makes a new descriptor, touches no memory.
+    check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) }).map(owned)
+}
+
+pub(crate) fn write_eventfd(fd: RawFd) -> io::Result<()> {
+    let one = 1u64;
+    // SAFETY: the kernel reads eight bytes of a live word.
+    let n = unsafe { libc::write(fd, std::ptr::from_ref(&one).cast(), 8) };
+    if n == 8 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Posts a completion with `user_data` into the ring `fd`, from any thread.
+pub(crate) fn send_msg_ring(fd: RawFd, user_data: u64) -> io::Result<()> {
+    /// The fields of `struct io_uring_sqe` that a message uses, at their places.
+    #[repr(C)]
+    struct Message {
+        opcode: u8,
+        flags: u8,
+        ioprio: u16,
+        fd: i32,
+        off: u64,
+        rest: [u64; 6],
+    }
+    const { assert!(size_of::<Message>() == 64) };
+    let message = Message {
+        opcode: OP_MSG_RING,
+        flags: 0,
+        ioprio: 0,
+        fd,
+        off: user_data,
+        rest: [0; 6],
+    };
+    let (number, arg) = (libc::SYS_io_uring_register, std::ptr::from_ref(&message));
+    // SAFETY: the kernel reads one entry of 64 bytes during the call.
+    let n = unsafe { libc::syscall(number, -1, REGISTER_SEND_MSG_RING, arg, 1) };
+    if n < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// `close(2)`; an error of the file system surfaces here, the number is free in any case.
+pub(crate) fn close(fd: OwnedFd) -> io::Result<()> {
+    use std::os::fd::IntoRawFd;
+    let raw = fd.into_raw_fd();
+    // SAFETY: the number was owned and is given up here.
+    check(unsafe { libc::close(raw) }).map(drop)
+}
+
+/// A close-on-exec socket of this kind. It may block: the ring waits for it anyway.
+pub(crate) fn socket(
+    domain: socket2::Domain,
+    kind: socket2::Type,
+    protocol: Option<socket2::Protocol>,
+) -> io::Result<OwnedFd> {
+    socket2::Socket::new(domain, kind, protocol).map(OwnedFd::from)
+}
+
+/// Reads and sets options and names of a socket: every one answers at once.
+pub(crate) fn sock(fd: &Fd) -> SockRef<'_> {
+    SockRef::from(fd)
+}
+
+/// `shutdown(2)`: the ring would send it to a worker thread, for a call that never waits.
+pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
+    sock(fd).shutdown(how)
+}
+
+pub(crate) fn local_addr(fd: &Fd) -> io::Result<SockAddr> {
+    sock(fd).local_addr()
+}
+
+pub(crate) fn peer_addr(fd: &Fd) -> io::Result<SockAddr> {
+    sock(fd).peer_addr()
+}
+
+/// What a path operation asks of the disk without an entry of its own in the ring.
+pub(crate) enum DirEntries {
+    /// Some entries, in the kernel's `struct linux_dirent64` form.
+    Some(usize),
+    End,
+}
+
+/// The next entries of a directory, as many as fit into `buf`.
+pub(crate) fn getdents(fd: &Fd, buf: &mut [u8]) -> io::Result<DirEntries> {
+    let (raw, ptr, len) = (fd.as_raw_fd(), buf.as_mut_ptr(), buf.len());
+    // SAFETY: the kernel writes at most `len` bytes to `buf`.
+    let n = unsafe { libc::syscall(libc::SYS_getdents64, raw, ptr, len) };
+    match n {
+        0 => Ok(DirEntries::End),
+        n if n > 0 => Ok(DirEntries::Some(n as usize)),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `fchmod(2)`.
+pub(crate) fn set_mode(fd: &Fd, mode: u32) -> io::Result<()> {
+    // SAFETY: touches no memory.
+    check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
+}
+
+/// `fchmodat(2)`, following symbolic links.
+pub(crate) fn set_mode_at(path: &CStr, mode: u32) -> io::Result<()> {
+    // SAFETY: the path ends with NUL.
+    check(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, 0) }).map(drop)
+}
+
+/// `futimens(2)`: access and modification time, each optional.
+pub(crate) fn set_times(fd: &Fd, times: [Option<Duration>; 2]) -> io::Result<()> {
+    let spec = times.map(|time| match time {
+        Some(at) => libc::timespec {
+            tv_sec: at.as_secs() as i64,
+            tv_nsec: at.subsec_nanos().into(),
+        },
+        None => libc::timespec {
+            tv_sec: 0,
+            tv_nsec: libc::UTIME_OMIT,
+        },
+    });
+    // SAFETY: the kernel reads two timespecs during the call.
+    check(unsafe { libc::futimens(fd.as_raw_fd(), spec.as_ptr()) }).map(drop)
+}
+
+/// `readlink(2)` of this path.
+pub(crate) fn read_link(path: &CStr) -> io::Result<Vec<u8>> {
+    let mut room = 256;
+    loop {
+        let mut target = vec![0u8; room];
+        let (ptr, to) = (path.as_ptr(), target.as_mut_ptr().cast());
+        // SAFETY: the path ends with NUL, and at most `room` bytes are written.
+        let n = unsafe { libc::readlink(ptr, to, room) };
+        if n < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        if (n as usize) < room {
+            target.truncate(n as usize);
+            return Ok(target);
+        }
+        room *= 2;
+    }
+}
+
+/// The path of an open descriptor, as the kernel knows it (through `/proc`).
+pub(crate) fn path_of(fd: &Fd) -> io::Result<Vec<u8>> {
+    let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    read_link(&CString::new(name).expect("a number has no NUL"))
+}
+
+/// `flock(2)` without waiting: `WouldBlock` if somebody else holds the lock.
+pub(crate) fn flock(fd: &Fd, operation: libc::c_int) -> io::Result<()> {
+    // SAFETY: touches no memory.
+    check(unsafe { libc::flock(fd.as_raw_fd(), operation | libc::LOCK_NB) }).map(drop)
+}
+
+/// `lseek(2)`.
+pub(crate) fn seek(fd: &Fd, offset: i64, whence: libc::c_int) -> io::Result<u64> {
+    // SAFETY: touches no memory.
+    let at = unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) };
+    if at < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(at as u64)
+    }
+}
+
+/// A name for a temporary file that nobody else uses: random bits from the kernel.
+pub(crate) fn random_u64() -> u64 {
+    let mut word = 0u64;
+    let to = std::ptr::from_mut(&mut word).cast();
+    // SAFETY: the kernel writes eight bytes.
+    let n = unsafe { libc::getrandom(to, 8, 0) };
+    if n == 8 { word } else { monotonic_nanos() }
+}
+
+/// The CPUs that this thread may run on.
+pub(crate) fn allowed_cpus() -> io::Result<Vec<usize>> {
+    // SAFETY: an all-zero set is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes at most the size of the set.
+    check(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &mut set) })?;
+    // SAFETY: the index is below the size of the set.
+    let is_set = |cpu: usize| unsafe { libc::CPU_ISSET(cpu, &set) };
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| is_set(cpu))
+        .collect())
+}
+
+/// Keeps this thread on these CPUs.
+pub(crate) fn pin_to(cpus: &[usize]) -> io::Result<()> {
+    // SAFETY: an all-zero set is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus.iter().filter(|&&cpu| cpu < libc::CPU_SETSIZE as usize) {
+        // SAFETY: the index is below the size of the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // SAFETY: the kernel reads the set during the call.
+    check(unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) }).map(drop)
+}
+
+/// The limit on locked memory, in bytes: soft and hard.
+pub(crate) fn memlock_limit() -> io::Result<(u64, u64)> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_MEMLOCK, &mut limit) })?;
+    Ok((limit.rlim_cur, limit.rlim_max))
+}
+
+/// The kernel's release, such as `6.18.44`.
+pub(crate) fn kernel_release() -> String {
+    // SAFETY: an all-zero utsname is a valid value.
+    let mut name: libc::utsname = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one utsname.
+    unsafe { libc::uname(&mut name) };
+    // SAFETY: the kernel ends the release with NUL.
+    unsafe { CStr::from_ptr(name.release.as_ptr()) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// A small file of the kernel's own (`/proc`, `/sys`), or nothing where there is none.
+pub(crate) fn read_kernel_file(path: &str) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}

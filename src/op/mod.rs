@@ -1,0 +1,84 @@
+//! What can be asked of the kernel: one block an operation.
+//!
+//! To add an operation, write one block here: a struct that owns everything the entry points at,
+//! `Op::prepare` that makes the entry, and `Single::complete` (or `Multi::item`) that turns what
+//! the kernel said into a result. Nothing else has to change: waiting, cancelling, dropping in
+//! flight and late completions are the driver's.
+//!
+//! Each struct owns its [`Fd`](crate::driver::fd::Fd), its buffers and its paths, at addresses
+//! that do not change when the struct moves (heap memory, or memory that [`IoBuf`] vouches for).
+//!
+//! [`IoBuf`]: crate::buf::IoBuf
+
+mod deadline;
+mod file;
+mod path;
+mod socket;
+
+pub(crate) use deadline::Deadline;
+pub(crate) use file::{Allocate, Fsync, Read, Readv, SetLen, Write, Writev};
+pub(crate) use path::{
+    Link, MakeDir, Metadata, OpenAt, Remove, Rename, Stat, StatTarget, Symlink, c_path,
+};
+pub(crate) use socket::{
+    AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendStream, SendVectored, SendZc,
+    SendZcItem,
+};
+
+use crate::driver::slot::Cqe;
+use crate::driver::submit::{Op, Single};
+use io_uring::{opcode, squeue};
+use std::io;
+
+/// Does nothing, and says so: the measure of everything else.
+#[derive(Debug)]
+pub(crate) struct Nop;
+
+// SAFETY: the entry has no pointers.
+unsafe impl Op for Nop {
+    fn prepare(&mut self) -> squeue::Entry {
+        opcode::Nop::new().build()
+    }
+}
+
+impl Single for Nop {
+    type Output = io::Result<()>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.count().map(drop)
+    }
+}
+
+/// Closes a descriptor and reports what `close(2)` would.
+#[derive(Debug)]
+pub(crate) struct Close(pub(crate) Option<std::os::fd::OwnedFd>);
+
+// SAFETY: the entry has no pointers; the number is open until this operation closes it.
+unsafe impl Op for Close {
+    fn prepare(&mut self) -> squeue::Entry {
+        use std::os::fd::IntoRawFd;
+        let fd = self
+            .0
+            .take()
+            .expect("an operation is prepared once")
+            .into_raw_fd();
+        opcode::Close::new(io_uring::types::Fd(fd)).build()
+    }
+
+    fn cancel_on_drop(&self) -> bool {
+        false
+    }
+}
+
+impl Single for Close {
+    type Output = io::Result<()>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.count().map(drop)
+    }
+}
+
+/// A length as the kernel takes it: clamped to what one operation moves.
+fn clamp(len: usize) -> u32 {
+    len.min(crate::buf::LEN_MAX) as u32
+}
