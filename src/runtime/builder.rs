@@ -1,0 +1,258 @@
+//! The settings of a runtime.
+
+use super::Runtime;
+use super::core::{Core, CoreConfig};
+use super::handle::Shared;
+use super::workers::{Place, Workers, pin};
+use crate::driver;
+use crate::driver::buf_ring::PoolConfig;
+use crate::driver::refusal::BuildError;
+use crate::driver::sys;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The settings of a runtime; made by [`Runtime::builder`].
+///
+/// Every default is finite and fits a machine as it comes: a core's ring takes about 80 KiB of
+/// locked memory, and its receive buffers up to 8 MiB of ordinary memory, touched as needed.
+///
+/// ```no_run
+/// # fn main() -> Result<(), corering::BuildError> {
+/// use std::time::Duration;
+/// let runtime = corering::Runtime::builder()
+///     .cores(2)
+///     .name("http")
+///     .ring_entries(512)
+///     .shutdown_grace(Duration::from_secs(2))
+///     .build()?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "nothing is started before `build`"]
+pub struct Builder {
+    cores: Cores,
+    pin: Option<bool>,
+    cpus: Vec<usize>,
+    name: String,
+    core: CoreConfig,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cores {
+    Some(usize),
+    /// As many as this thread may run on.
+    All,
+}
+
+const KIB: u32 = 1024;
+const ENTRIES_MAX: u32 = 32768;
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        let core = CoreConfig {
+            driver: driver::Config {
+                entries: 256,
+                completions: 4096,
+                workers: [4, 8],
+                incremental: PoolConfig {
+                    count: 64,
+                    len: 128 * KIB,
+                },
+                plain: PoolConfig {
+                    count: 512,
+                    len: 16 * KIB,
+                },
+            },
+            budget_polls: 256,
+            budget_micros: 500,
+            grace: Duration::from_secs(1),
+        };
+        Builder {
+            cores: Cores::Some(1),
+            pin: None,
+            cpus: Vec::new(),
+            name: "corering".into(),
+            core,
+        }
+    }
+
+    /// How many cores. The default is 1.
+    pub fn cores(mut self, cores: usize) -> Builder {
+        self.cores = Cores::Some(cores);
+        self
+    }
+
+    /// One core for each CPU that this thread may run on.
+    pub fn all_cores(mut self) -> Builder {
+        self.cores = Cores::All;
+        self
+    }
+
+    /// Whether each core keeps to one CPU. By default it does where there is more than one core
+    /// and a CPU for each. Core 0 pins the thread that builds the runtime, until it is dropped.
+    pub fn pin(mut self, pin: bool) -> Builder {
+        self.pin = Some(pin);
+        self
+    }
+
+    /// The CPUs of cores 0, 1 and so on, and that the cores are pinned to them.
+    pub fn cpus(mut self, cpus: impl IntoIterator<Item = usize>) -> Builder {
+        self.cpus = cpus.into_iter().collect();
+        self.pin = Some(true);
+        self
+    }
+
+    /// The name of the threads of cores 1 and up, which are called `name-1` and so on.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = name.into();
+        self
+    }
+
+    /// Entries of each core's submission queue: a power of two from 8 to 32768; 256 by default.
+    /// More operations than that may be in flight; so many go to the kernel in one call.
+    pub fn ring_entries(mut self, entries: u32) -> Builder {
+        self.core.driver.entries = entries;
+        self
+    }
+
+    /// Entries of each core's completion queue, 4096 by default. It may overflow without loss,
+    /// but slowly.
+    pub fn completion_entries(mut self, entries: u32) -> Builder {
+        self.core.driver.completions = entries;
+        self
+    }
+
+    /// Receive buffers of each core: how many (a power of two up to 32768), of how many bytes
+    /// each. The default is 64 of 128 KiB where the kernel fills buffers piece by piece (6.12),
+    /// and 512 of 16 KiB where each holds a single receive.
+    pub fn recv_buffers(mut self, count: u16, bytes: u32) -> Builder {
+        let config = PoolConfig { count, len: bytes };
+        self.core.driver.incremental = config;
+        self.core.driver.plain = config;
+        self
+    }
+
+    /// Kernel workers for file operations of each core: for reads and writes of files, and for
+    /// everything that may wait for long. 4 and 8 by default.
+    pub fn kernel_workers(mut self, bounded: u32, unbounded: u32) -> Builder {
+        self.core.driver.workers = [bounded, unbounded];
+        self
+    }
+
+    /// After how many polls, or how much time, tasks that are always ready let the kernel have a
+    /// turn. 256 polls and 500 µs by default.
+    pub fn budget(mut self, polls: u32, time: Duration) -> Builder {
+        self.core.budget_polls = polls;
+        self.core.budget_micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+        self
+    }
+
+    /// How long the end of the runtime waits for the kernel to give back the memory of operations
+    /// that cannot be cancelled (a disk write). What is not back then is leaked. 1 s by default.
+    pub fn shutdown_grace(mut self, grace: Duration) -> Builder {
+        self.core.grace = grace.min(Duration::from_secs(3600));
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    /// [`BuildError`], whose text names the cause and the cure: a setting that cannot be
+    /// fulfilled, or a machine that refuses io_uring. Nothing is left behind then.
+    pub fn build(self) -> Result<Runtime, BuildError> {
+        let allowed = sys::allowed_cpus().unwrap_or_default();
+        let cores = match self.cores {
+            Cores::Some(cores) => cores,
+            Cores::All => allowed.len().max(1),
+        };
+        self.check(cores)?;
+        let places = self.places(cores, &allowed);
+        let unpin = Unpin::remember(places[0].cpu.is_some(), &allowed);
+        pin(places[0].cpu)?;
+        let mut core = Core::new(0, self.core)?;
+        let workers = Workers::start(places[1..].to_vec(), self.core)?;
+        let remotes = std::iter::once(core.remote())
+            .chain(workers.remotes())
+            .collect();
+        let shared = Arc::new(Shared::new(remotes));
+        core.join_runtime(shared.clone());
+        workers.introduce(&shared);
+        Ok(Runtime {
+            core: Some(core),
+            workers,
+            shared,
+            _unpin: unpin,
+        })
+    }
+
+    fn check(&self, cores: usize) -> Result<(), BuildError> {
+        let driver = &self.core.driver;
+        let pool = driver.incremental;
+        let problem = if cores == 0 {
+            "a runtime needs at least one core".to_string()
+        } else if !self.cpus.is_empty() && self.cpus.len() < cores {
+            format!(
+                "{cores} cores were asked for, but only {} CPUs named",
+                self.cpus.len()
+            )
+        } else if !driver.entries.is_power_of_two() || !(8..=ENTRIES_MAX).contains(&driver.entries)
+        {
+            format!(
+                "ring_entries must be a power of two from 8 to 32768, not {}",
+                driver.entries
+            )
+        } else if driver.completions < driver.entries {
+            format!(
+                "completion_entries ({}) must not be below ring_entries ({})",
+                driver.completions, driver.entries
+            )
+        } else if !pool.count.is_power_of_two() || pool.count > 1 << 15 {
+            format!(
+                "the count of recv_buffers must be a power of two, not {}",
+                pool.count
+            )
+        } else if pool.len < 64 || pool.len > 1 << 30 {
+            format!(
+                "recv_buffers must have 64 bytes to 1 GiB each, not {}",
+                pool.len
+            )
+        } else if self.core.budget_polls == 0 {
+            "a budget of no polls would run no task".to_string()
+        } else {
+            return Ok(());
+        };
+        Err(BuildError::settings(problem))
+    }
+
+    fn places(&self, cores: usize, allowed: &[usize]) -> Vec<Place> {
+        let cpus = if self.cpus.is_empty() {
+            allowed
+        } else {
+            &self.cpus
+        };
+        let pin = self.pin.unwrap_or(cores > 1 && cpus.len() >= cores) && !cpus.is_empty();
+        let place = |core: usize| Place {
+            name: format!("{}-{core}", self.name),
+            cpu: pin.then(|| cpus[core % cpus.len()]),
+        };
+        (0..cores).map(place).collect()
+    }
+}
+
+/// Lets the thread of core 0 run where it could before, once the runtime is gone.
+pub(super) struct Unpin(Option<Vec<usize>>);
+
+impl Unpin {
+    fn remember(pinned: bool, allowed: &[usize]) -> Unpin {
+        Unpin(pinned.then(|| allowed.to_vec()))
+    }
+}
+
+impl Drop for Unpin {
+    fn drop(&mut self) {
+        if let Some(cpus) = &self.0 {
+            // The CPUs may have been taken away meanwhile; then the thread stays where it is.
+            let _ = sys::pin_to(cpus);
+        }
+    }
+}

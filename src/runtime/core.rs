@@ -1,0 +1,211 @@
+//! One core: its driver, its tasks, its timers, and the loop that runs them.
+
+use super::handle::{Context as CoreContext, Shared};
+use super::metrics::Metrics;
+use super::shutdown::CoreReport;
+use crate::driver::bell::Bell;
+use crate::driver::kernel::{Wait, now};
+use crate::driver::refusal::BuildError;
+use crate::driver::{self, Driver};
+use crate::task::{Budget, Executor, Remote, Unpark};
+use crate::time::{self, Timers};
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// What a core is built from.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CoreConfig {
+    pub(super) driver: driver::Config,
+    /// Polls, and microseconds, after which a turn of tasks ends even if more are ready.
+    pub(super) budget_polls: u32,
+    pub(super) budget_micros: u32,
+    /// How long the kernel may take, at the end, to give back what it still works on.
+    pub(super) grace: Duration,
+}
+
+/// Rings the core's bell for its executor.
+struct Ringer(Arc<Bell>);
+
+impl Unpark for Ringer {
+    fn unpark(&self) {
+        self.0.ring();
+    }
+}
+
+/// One core, on its own thread.
+pub(super) struct Core {
+    index: usize,
+    config: CoreConfig,
+    driver: Driver,
+    executor: Executor,
+    timers: Timers,
+    /// Set once all cores have been built.
+    shared: Option<Arc<Shared>>,
+}
+
+thread_local! {
+    /// A loop runs on this thread.
+    static RUNNING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Everything that makes this core the thread's current one.
+struct Entered {
+    _driver: driver::EnterGuard,
+    _executor: crate::task::EnterGuard,
+    _timers: time::EnterGuard,
+    _context: super::handle::EnterGuard,
+}
+
+/// The thread runs a loop until this is dropped.
+struct Running;
+
+impl Running {
+    #[track_caller]
+    fn begin() -> Running {
+        assert!(
+            !RUNNING.replace(true),
+            "block_on was called inside of a runtime: this thread is already running a loop, \
+             which the inner one would stop. Await the future instead, or spawn it; blocking \
+             code belongs on a thread of its own"
+        );
+        Running
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = RUNNING.try_with(|running| running.set(false));
+    }
+}
+
+impl Core {
+    /// A core for this thread.
+    pub(super) fn new(index: usize, config: CoreConfig) -> Result<Core, BuildError> {
+        let driver = Driver::new(config.driver).map_err(BuildError::explain)?;
+        let ringer = Arc::new(Ringer(driver.bell().clone()));
+        let executor = Executor::new(index, ringer);
+        Ok(Core {
+            index,
+            config,
+            driver,
+            executor,
+            timers: Timers::default(),
+            shared: None,
+        })
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        self.executor.remote()
+    }
+
+    pub(super) fn join_runtime(&mut self, shared: Arc<Shared>) {
+        self.shared = Some(shared);
+    }
+
+    pub(super) fn metrics(&self) -> Metrics {
+        Metrics::of(self.index, &self.driver, &self.executor, &self.timers)
+    }
+
+    fn enter(&self) -> Entered {
+        let context = CoreContext {
+            index: self.index,
+            shared: self.shared.clone(),
+            executor: self.executor.clone(),
+            timers: self.timers.clone(),
+        };
+        Entered {
+            _driver: self.driver.enter(),
+            _executor: self.executor.enter(),
+            _timers: self.timers.enter(),
+            _context: context.enter(),
+        }
+    }
+
+    /// Runs the loop until `future` is done.
+    #[track_caller]
+    pub(super) fn run_until<F: Future>(&self, future: F) -> F::Output {
+        let _running = Running::begin();
+        let _entered = self.enter();
+        // Dropped before the guards: its destructor may use the runtime.
+        let mut future = pin!(future);
+        let waker = self.executor.root_waker();
+        let mut cx = Context::from_waker(&waker);
+        // A wake that an earlier root future left behind must not hide this one's first poll.
+        let mut woken = true;
+        loop {
+            if woken {
+                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                    // What it queued last (a close, a reply) goes out now.
+                    self.turn(true);
+                    return output;
+                }
+            }
+            self.turn(false);
+            woken = self.executor.take_root_woken();
+        }
+    }
+
+    /// Ready tasks, then one visit to the kernel, then timers.
+    fn turn(&self, no_wait: bool) {
+        let mut budget = Budget::new(self.config.budget_polls, self.config.budget_micros, now);
+        let busy = self.executor.run(&mut budget) || self.executor.root_is_woken();
+        let wait = match self.timers.next_deadline() {
+            _ if busy || no_wait => Wait::No,
+            Some(deadline) => Wait::Until(deadline),
+            None => Wait::Forever,
+        };
+        let idle = || !self.executor.has_ready() && !self.executor.root_is_woken();
+        if let Err(error) = self.driver.park(wait, idle) {
+            panic!("the kernel refuses to go on with this core's ring: {error}");
+        }
+        if let Some(deadline) = self.timers.next_deadline() {
+            let now = now();
+            if deadline <= now {
+                self.timers.expire(now);
+            }
+        }
+    }
+
+    /// Stops accepting, lets tasks finish for `drain`, then drops what is left.
+    pub(super) fn end(self, drain: Duration) -> CoreReport {
+        let end = now().saturating_add(u64::try_from(drain.as_nanos()).unwrap_or(u64::MAX));
+        self.driver.stop();
+        if !drain.is_zero() && self.executor.live() > 0 && !std::thread::panicking() {
+            self.run_until(self.until_idle(end));
+        }
+        let entered = self.enter();
+        let abandoned = self.executor.abort_all();
+        let deadline = now().saturating_add(self.config.grace.as_nanos() as u64);
+        let leaked = self.driver.shut_down(deadline);
+        self.executor.close();
+        drop(entered);
+        CoreReport {
+            core: self.index,
+            abandoned_tasks: abandoned,
+            leaked_operations: leaked,
+        }
+    }
+
+    /// Ready when no task is left, or at `end`.
+    async fn until_idle(&self, end: u64) {
+        /// How often the count of tasks is looked at.
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        let mut nap = time::sleep(LOOK_EVERY);
+        poll_fn(|cx| {
+            loop {
+                if self.executor.live() == 0 || now() >= end {
+                    return Poll::Ready(());
+                }
+                if pin!(&mut nap).poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                nap = time::sleep(LOOK_EVERY);
+            }
+        })
+        .await;
+    }
+}

@@ -1,0 +1,230 @@
+//! The timer store: a heap with four children a node, and a table that finds a timer in it.
+//!
+//! Setting a timer that is later than most (a timeout) costs a comparison or two, since it stays
+//! near the bottom; removing it costs as little. Equal deadlines are ordered by a sequence number.
+//!
+//! ```text
+//!   Key{index, generation} ──► entries[index]{generation, place, waker} ──► nodes[place]
+//!   a fired or removed timer frees its entry; a key of an older generation means "fired"
+//! ```
+
+use std::task::{Poll, Waker};
+
+const CHILDREN: usize = 4;
+
+/// The name of a timer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Key {
+    index: u32,
+    generation: u32,
+}
+
+#[derive(Clone, Copy)]
+struct Node {
+    deadline: u64,
+    sequence: u64,
+    index: u32,
+}
+
+impl Node {
+    fn is_before(&self, other: &Node) -> bool {
+        (self.deadline, self.sequence) < (other.deadline, other.sequence)
+    }
+}
+
+struct Entry {
+    generation: u32,
+    /// Where in `nodes` the timer stands; meaningless while the entry is free.
+    place: u32,
+    waker: Option<Waker>,
+}
+
+/// All timers of a core.
+#[derive(Default)]
+pub(super) struct Heap {
+    nodes: Vec<Node>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    sequence: u64,
+}
+
+impl Heap {
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.nodes.first().map(|node| node.deadline)
+    }
+
+    pub(super) fn insert(&mut self, deadline: u64, waker: Waker) -> Key {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry {
+                generation: 0,
+                place: 0,
+                waker: None,
+            });
+            u32::try_from(self.entries.len() - 1).expect("fewer than 2^32 timers")
+        });
+        let entry = &mut self.entries[index as usize];
+        entry.waker = Some(waker);
+        let key = Key {
+            index,
+            generation: entry.generation,
+        };
+        self.sequence += 1;
+        self.nodes.push(Node {
+            deadline,
+            sequence: self.sequence,
+            index,
+        });
+        self.rise(self.nodes.len() - 1);
+        key
+    }
+
+    /// Ready if the timer has fired; otherwise this waker is the one to be woken.
+    pub(super) fn poll(&mut self, key: Key, waker: &Waker) -> Poll<()> {
+        let entry = &mut self.entries[key.index as usize];
+        if entry.generation != key.generation {
+            return Poll::Ready(());
+        }
+        match &mut entry.waker {
+            Some(stored) if stored.will_wake(waker) => {}
+            stored => *stored = Some(waker.clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Removes a timer, if it has not fired.
+    pub(super) fn remove(&mut self, key: Key) -> Option<Waker> {
+        let entry = &self.entries[key.index as usize];
+        if entry.generation != key.generation {
+            return None;
+        }
+        let place = entry.place as usize;
+        self.nodes.swap_remove(place);
+        if place < self.nodes.len() {
+            self.rise(place);
+            self.sink(self.entries[self.nodes[place].index as usize].place as usize);
+        }
+        self.release(key.index)
+    }
+
+    /// Removes the first timer, if it is due.
+    pub(super) fn pop_due(&mut self, now: u64) -> Option<Waker> {
+        loop {
+            let first = self.nodes.first().filter(|node| node.deadline <= now)?;
+            let index = first.index;
+            self.nodes.swap_remove(0);
+            if !self.nodes.is_empty() {
+                self.sink(0);
+            }
+            if let Some(waker) = self.release(index) {
+                return Some(waker);
+            }
+        }
+    }
+
+    fn release(&mut self, index: u32) -> Option<Waker> {
+        let entry = &mut self.entries[index as usize];
+        entry.generation = entry.generation.wrapping_add(1);
+        self.free.push(index);
+        entry.waker.take()
+    }
+
+    fn rise(&mut self, mut place: usize) {
+        let node = self.nodes[place];
+        while place > 0 {
+            let parent = (place - 1) / CHILDREN;
+            if !node.is_before(&self.nodes[parent]) {
+                break;
+            }
+            self.put(place, self.nodes[parent]);
+            place = parent;
+        }
+        self.put(place, node);
+    }
+
+    fn sink(&mut self, mut place: usize) {
+        let node = self.nodes[place];
+        loop {
+            let first = place * CHILDREN + 1;
+            let end = (first + CHILDREN).min(self.nodes.len());
+            let mut least = first;
+            for child in first..end {
+                if self.nodes[child].is_before(&self.nodes[least]) {
+                    least = child;
+                }
+            }
+            if first >= end || !self.nodes[least].is_before(&node) {
+                break;
+            }
+            self.put(place, self.nodes[least]);
+            place = least;
+        }
+        self.put(place, node);
+    }
+
+    fn put(&mut self, place: usize, node: Node) {
+        self.nodes[place] = node;
+        self.entries[node.index as usize].place = place as u32;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Random sets, removals and expiries against an ordered map. The seed replays.
+    #[test]
+    fn behaves_like_an_ordered_map() {
+        let seed = 0x9e37_79b9_7f4a_7c15u64;
+        println!("seed {seed:#x}");
+        let mut state = seed;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let mut heap = Heap::default();
+        let mut model: BTreeMap<(u64, u64), Key> = BTreeMap::new();
+        let (mut now, mut sequence) = (0, 0);
+        for _ in 0..20_000 {
+            match random() % 4 {
+                0 | 1 => {
+                    let deadline = now + random() % 1000;
+                    sequence += 1;
+                    let key = heap.insert(deadline, Waker::noop().clone());
+                    model.insert((deadline, sequence), key);
+                }
+                2 => {
+                    let at = random() as usize % model.len().max(1);
+                    if let Some((&place, &key)) = model.iter().nth(at) {
+                        assert!(heap.remove(key).is_some());
+                        assert!(heap.remove(key).is_none(), "a removed key is dead");
+                        model.remove(&place);
+                    }
+                }
+                _ => {
+                    now += random() % 200;
+                    while heap.pop_due(now).is_some() {
+                        let ((deadline, _), key) = model.pop_first().expect("as many");
+                        assert!(deadline <= now);
+                        assert!(heap.poll(key, Waker::noop()).is_ready());
+                    }
+                    assert!(
+                        model
+                            .keys()
+                            .next()
+                            .is_none_or(|&(deadline, _)| deadline > now)
+                    );
+                }
+            }
+            assert_eq!(heap.len(), model.len());
+            let next = model.keys().next().map(|&(deadline, _)| deadline);
+            assert_eq!(heap.next_deadline(), next);
+        }
+    }
+}

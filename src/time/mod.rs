@@ -1,0 +1,124 @@
+//! Waiting for the clock: [`sleep`], [`interval`], [`timeout`], and the [`Instant`] they speak of.
+//!
+//! Every core keeps its timers to itself, in a heap ([`heap`]); the nearest deadline becomes the
+//! timeout of the loop's one wait, so a timer costs no system call. Rules:
+//! 1. A timer never fires early. On an idle core it fires within the kernel's own precision
+//!    (about 50 µs); on a busy one at the next turn of the loop.
+//! 2. Equal deadlines fire in the order in which they were set.
+//! 3. Any `Duration` is accepted: what lies beyond the clock's range (584 years) is "never".
+//!
+//! ```no_run
+//! use corering::time::{sleep, timeout};
+//! use std::time::Duration;
+//!
+//! # async fn f() {
+//! let work = async { sleep(Duration::from_secs(5)).await };
+//! assert!(timeout(Duration::from_millis(10), work).await.is_err());
+//! # }
+//! ```
+
+mod heap;
+mod instant;
+mod interval;
+mod sleep;
+#[allow(
+    unsafe_code,
+    reason = "pins the limited future in place, without a box"
+)]
+mod timeout;
+
+pub use instant::Instant;
+pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
+pub use sleep::{Sleep, sleep, sleep_until};
+pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
+
+use crate::driver::kernel;
+use heap::{Heap, Key};
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+/// The timers of one core.
+#[derive(Clone, Default)]
+pub(crate) struct Timers(Rc<RefCell<Heap>>);
+
+thread_local! {
+    static CURRENT: RefCell<Option<Timers>> = const { RefCell::new(None) };
+}
+
+/// Makes timers the thread's current ones until it is dropped.
+pub(crate) struct EnterGuard {
+    previous: Option<Timers>,
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let previous = self.previous.take();
+        // A thread that ends may have no thread-locals any more.
+        let _ = CURRENT.try_with(|current| current.replace(previous));
+    }
+}
+
+impl Timers {
+    /// Makes these the thread's current timers.
+    pub(crate) fn enter(&self) -> EnterGuard {
+        EnterGuard {
+            previous: CURRENT.replace(Some(self.clone())),
+        }
+    }
+
+    fn current() -> Timers {
+        CURRENT.with_borrow(Option::clone).expect(
+            "there is no corering runtime on this thread, so there are no timers: call this \
+             inside `Runtime::block_on`, `corering::block_on` or a function marked \
+             `#[corering::main]`",
+        )
+    }
+
+    /// The nearest deadline, in nanoseconds of the clock.
+    pub(crate) fn next_deadline(&self) -> Option<u64> {
+        self.0.borrow().next_deadline()
+    }
+
+    /// How many timers are set.
+    pub(crate) fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Fires what is due at `now`, in order; wakers run outside of the borrow.
+    pub(crate) fn expire(&self, now: u64) {
+        loop {
+            let due = self.0.borrow_mut().pop_due(now);
+            match due {
+                Some(waker) => waker.wake(),
+                None => return,
+            }
+        }
+    }
+
+    fn set(&self, deadline: u64, waker: &Waker) -> Key {
+        self.0.borrow_mut().insert(deadline, waker.clone())
+    }
+
+    /// Ready once the timer has fired; it is gone then.
+    fn poll(&self, key: Key, waker: &Waker) -> Poll<()> {
+        self.0.borrow_mut().poll(key, waker)
+    }
+
+    fn cancel(&self, key: Key) {
+        let waker = self.0.borrow_mut().remove(key);
+        // A waker's destructor may run a task's destructor, which may cancel a timer.
+        drop(waker);
+    }
+}
+
+impl std::fmt::Debug for Timers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Timers").field("len", &self.len()).finish()
+    }
+}
+
+/// The clock: the one function of this module that reads it.
+fn now() -> u64 {
+    kernel::now()
+}

@@ -1,0 +1,103 @@
+//! Waiting until a point in time.
+
+use super::heap::Key;
+use super::{Instant, Timers, now};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Waits for `duration`. Never ends early; `Duration::MAX` never ends.
+///
+/// The time runs from the call, not from the first poll.
+///
+/// # Panics
+/// When polled outside of a runtime.
+///
+/// # Cancel safety
+/// Dropping it removes the timer; nothing is lost.
+pub fn sleep(duration: Duration) -> Sleep {
+    sleep_until(Instant::now() + duration)
+}
+
+/// Waits until `deadline`; a point in the past is ready at once.
+///
+/// # Panics
+/// When polled outside of a runtime.
+///
+/// # Cancel safety
+/// Dropping it removes the timer; nothing is lost.
+pub fn sleep_until(deadline: Instant) -> Sleep {
+    Sleep {
+        deadline,
+        timer: None,
+    }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+///
+/// ```no_run
+/// # async fn f() {
+/// let nap = corering::time::sleep(std::time::Duration::from_millis(20));
+/// let deadline = nap.deadline();
+/// nap.await;
+/// assert!(corering::time::Instant::now() >= deadline);
+/// # }
+/// ```
+#[must_use = "futures do nothing unless polled"]
+#[derive(Debug)]
+pub struct Sleep {
+    deadline: Instant,
+    timer: Option<(Timers, Key)>,
+}
+
+impl Sleep {
+    /// When it ends.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether the deadline has passed.
+    pub fn is_elapsed(&self) -> bool {
+        Instant::now() >= self.deadline
+    }
+
+    /// Sets another deadline, whether or not the old one has passed.
+    pub fn reset(&mut self, deadline: Instant) {
+        self.unset();
+        self.deadline = deadline;
+    }
+
+    fn unset(&mut self) {
+        if let Some((timers, key)) = self.timer.take() {
+            timers.cancel(key);
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some((timers, key)) = &self.timer {
+            if timers.poll(*key, cx.waker()).is_ready() {
+                self.timer = None;
+                return Poll::Ready(());
+            }
+            return Poll::Pending;
+        }
+        if self.deadline.as_nanos() <= now() {
+            return Poll::Ready(());
+        }
+        let timers = Timers::current();
+        let key = timers.set(self.deadline.as_nanos(), cx.waker());
+        self.timer = Some((timers, key));
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.unset();
+    }
+}
