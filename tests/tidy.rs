@@ -6,6 +6,8 @@
 //! 3. The source is read as text. Comments and the contents of strings are blanked first
 //!    ([`masked`]), and so is whatever stands behind `#[cfg(test)]` ([`without_tests`]).
 
+#![allow(clippy::disallowed_methods)] // A test reads its files the plain way.
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
