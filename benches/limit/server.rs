@@ -89,7 +89,7 @@ pub(crate) fn run(
         completions,
         enter_flags,
         wait,
-        sends_pushed: 0,
+        sends_counted: 0,
         pool: &mut pool,
         listener: listener.as_raw_fd(),
         accepting: false,
@@ -112,8 +112,8 @@ struct Server<'a> {
     completions: CompletionQueue<'a>,
     enter_flags: EnterFlags,
     wait: Wait,
-    /// Sends pushed since the last enter.
-    sends_pushed: u32,
+    /// Sends pushed since the last enter after which their connection only waits to receive.
+    sends_counted: u32,
     pool: &'a mut Pool,
     listener: RawFd,
     accepting: bool,
@@ -156,7 +156,7 @@ impl Server<'_> {
     fn enter(&mut self) -> io::Result<()> {
         self.pool.publish();
         self.submissions.sync();
-        let sends = std::mem::take(&mut self.sends_pushed);
+        let sends = std::mem::take(&mut self.sends_counted);
         let want = match self.wait {
             // The kernel has completions that it can only deliver inside an enter.
             _ if self.submissions.taskrun() => 0,
@@ -310,7 +310,8 @@ impl Server<'_> {
             let entry = opcode::Send::new(fd, self.pool.address(piece), piece.len)
                 .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
                 .build();
-            self.sends_pushed += 1;
+            // With more pieces behind it, this very completion is what the wait must bring.
+            self.sends_counted += u32::from(connection.pieces.len() == 1);
             return self.push(entry.user_data(SEND | index as u64));
         }
         if !connection.receiving && (connection.ended || connection.broken) {
