@@ -1,1 +1,4 @@
 //! corering.
+
+#[cfg(feature = "http")]
+pub mod http;
