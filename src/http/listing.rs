@@ -1,7 +1,8 @@
 //! The index page of a directory: one HTML document without scripts, made from a list of entries.
 //!
 //! Every name is a stranger's: it is escaped where it is shown and percent-encoded where it is
-//! linked to, and the page is sent with a policy that forbids scripts ([`CONTENT_SECURITY_POLICY`]).
+//! linked to, and the page is sent with a policy that forbids scripts
+//! ([`CONTENT_SECURITY_POLICY`]).
 
 use std::cmp::Reverse;
 use std::ffi::OsString;

@@ -202,8 +202,8 @@ fn decode_segment(segment: &str) -> Result<Vec<u8>, PathError> {
 /// A name under which the content of a URL can be saved, from the path of that URL.
 ///
 /// It is the last segment, decoded once, with separators and control characters replaced by `_`, at
-/// most [`NAME_BYTES_MAX`] bytes, and neither empty nor only dots. A path that ends in a slash gives
-/// `index.html`; one that gives no usable name, `download`.
+/// most [`NAME_BYTES_MAX`] bytes, and neither empty nor only dots. A path that ends in a slash
+/// gives `index.html`; one that gives no usable name, `download`.
 ///
 /// ```
 /// use corering::http::path::file_name_from_url_path;

@@ -58,7 +58,7 @@ pub struct Plan {
     pub body: Body,
 }
 
-/// What to send after the headers. `Content-Length` stands in them already and is exactly this long;
+/// What to send after the headers. `Content-Length` stands in them already and says this length;
 /// when the file turns out shorter, the connection must be broken off, never padded.
 ///
 /// ```
@@ -143,8 +143,8 @@ pub fn admit(method: &Method, target: &str) -> Result<RequestPath, Box<Plan>> {
 impl Plan {
     /// The answer to a GET or HEAD for an existing regular file.
     ///
-    /// `name` decides the content type, `file` is the metadata of the open descriptor, and `now` the
-    /// time of the request. Conditions come before ranges; ranges count for GET only. Several ranges
+    /// `name` decides the content type, `file` is the metadata of the open descriptor, and `now`
+    /// the time of the request. Conditions come before ranges; ranges count for GET only. Several
     /// are sent as `multipart/byteranges`, unless that would be longer than the file.
     #[must_use]
     pub fn file(
