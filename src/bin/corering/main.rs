@@ -1,1 +1,55 @@
-fn main() {}
+//! The command `corering`: benchmarks, servers and a downloader on the runtime.
+//!
+//! ```text
+//! args ---> bench_echo, bench_download --> load, payload, cpu --> report --> table, JSON, plot
+//!      ---> serve
+//!      ---> get                        --> progress
+//! ```
+
+#![allow(dead_code, reason = "the bodies that use these parts need the runtime")]
+
+mod args;
+mod bench_download;
+mod bench_echo;
+mod cpu;
+mod fail;
+mod get;
+mod load;
+mod payload;
+mod plot;
+mod progress;
+mod report;
+mod serve;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Bench, Cli, Command, Serve};
+use fail::Failure;
+
+fn main() -> ExitCode {
+    // clap itself ends the program for `--help` (status 0) and for mistakes (status 2).
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Bench(Bench::Echo(args)) => {
+            report::publish(&bench_echo::run(&args)?, &args.output)
+        }
+        Command::Bench(Bench::Download(args)) => {
+            report::publish(&bench_download::run(&args)?, &args.output)
+        }
+        Command::Serve(Serve::Echo(args)) => serve::echo(&args),
+        Command::Serve(Serve::Files(args)) => serve::files(&args),
+        Command::Get(args) => get::run(&args),
+    }
+}
