@@ -16,6 +16,7 @@ pub(crate) mod bell;
 pub(crate) mod buf_ring;
 pub(crate) mod fd;
 pub(crate) mod kernel;
+pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod refusal;
 mod ring;
@@ -99,6 +100,8 @@ struct State {
     slots: Slots,
     /// Entries that found the submission queue full, in order.
     backlog: VecDeque<Queued>,
+    /// Operations that are submitted at the end of the turn.
+    late: Vec<Box<dyn Orphan>>,
     /// No new operations are taken; closes are.
     closing: bool,
     /// The eventfd that the ring polls, where the bell needs one.
@@ -203,6 +206,7 @@ impl Driver {
             kernel: Some(Kernel::Ring(ring)),
             slots: Slots::new(),
             backlog: VecDeque::new(),
+            late: Vec::new(),
             closing: false,
             bell_poll,
         };
@@ -249,6 +253,12 @@ impl Driver {
 
     pub(crate) fn features(&self) -> Features {
         self.0.features
+    }
+
+    /// Whether operations are refused, because the runtime has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.closing || state.kernel.is_none()
     }
 
     /// How many operations the kernel still owes a last completion.
@@ -384,14 +394,31 @@ impl Driver {
 
     /// Runs an orphan's last completion, and submits what follows from it.
     fn finish(&self, orphan: Box<dyn Orphan>, cqe: Cqe) {
-        let Some(Some(mut follow_up)) = self.guarded(|| orphan.last(cqe)) else {
-            return;
-        };
-        let entry = follow_up.prepare();
-        if let Ok(mut state) = self.open_state() {
-            let token = state.slots.insert_orphan(follow_up);
+        if let Some(Some(follow_up)) = self.guarded(|| orphan.last(cqe)) {
+            self.submit_late(follow_up);
+        }
+    }
+
+    /// Submits an operation that nobody awaits, at the end of this turn: its entry is made then,
+    /// so it takes along what the turn still adds to it. After the end of the runtime it is
+    /// told so at once.
+    pub(crate) fn submit_late(&self, orphan: Box<dyn Orphan>) {
+        match self.open_state() {
+            Ok(mut state) => state.late.push(orphan),
+            Err(_) => drop(orphan.last(Cqe::GONE)),
+        }
+    }
+
+    fn submit_those_late(&self) {
+        let mut late = std::mem::take(&mut self.0.state.borrow_mut().late);
+        for mut orphan in late.drain(..) {
+            let entry = orphan.prepare();
+            let mut state = self.0.state.borrow_mut();
+            let token = state.slots.insert_orphan(orphan);
             self.queue_op(&mut state, token, entry, None);
         }
+        // The list keeps its memory; nothing was added meanwhile, as `prepare` submits nothing.
+        self.0.state.borrow_mut().late = late;
     }
 
     /// Runs destructors of users; a panic in one is counted and goes no further.
@@ -468,6 +495,7 @@ impl Driver {
     /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
     /// another thread leaves later than that rings.
     pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        self.submit_those_late();
         let wait = self.shorten(wait);
         let asleep = wait != Wait::No;
         let mut wait = wait;
@@ -694,6 +722,7 @@ impl Driver {
     }
 
     fn cancel_everything(&self) {
+        self.submit_those_late();
         let mut state = self.0.state.borrow_mut();
         state.closing = true;
         let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
@@ -703,6 +732,7 @@ impl Driver {
     /// Takes completions until `left` counts zero, or the deadline has passed.
     fn reap_until(&self, deadline: u64, left: impl Fn(&Slots) -> usize) {
         loop {
+            self.submit_those_late();
             let done = {
                 let state = self.0.state.borrow();
                 left(&state.slots) == 0 && state.backlog.is_empty()

@@ -84,17 +84,20 @@ impl Token {
     }
 }
 
-/// An operation whose future is gone, kept until the kernel is done with its memory.
+/// An operation that nobody awaits: its future is gone, or it never had one (what a stream has
+/// accepted to send). It is kept until the kernel is done with its memory.
 pub(crate) trait Orphan {
     /// One completion, with more to come.
     fn item(&mut self, cqe: Cqe);
 
-    /// The last completion. What is returned is submitted in its turn: the way by which bytes
-    /// that a stream had already accepted still leave after the stream was dropped.
+    /// The last completion. What is returned is submitted in its turn: so a queue of bytes
+    /// empties itself, whether or not the stream that filled it is still there.
     fn last(self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>>;
 
-    /// The entry of a follow-up that [`last`](Orphan::last) returned.
-    fn prepare(&mut self) -> squeue::Entry;
+    /// The entry, of one that is submitted as an orphan.
+    fn prepare(&mut self) -> squeue::Entry {
+        unreachable!("this was submitted by its future")
+    }
 }
 
 /// How much a stream of completions may pile up before the kernel is asked to stop.
@@ -439,10 +442,6 @@ impl Orphan for WithUnread {
     fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
         self.deliver_unread();
         self.orphan.take().and_then(|orphan| orphan.last(cqe))
-    }
-
-    fn prepare(&mut self) -> squeue::Entry {
-        unreachable!("only a follow-up is prepared, and this is the first of its kind")
     }
 }
 
