@@ -1,0 +1,562 @@
+//! The executor of one core: its ready queue, its live tasks, and the turn.
+//!
+//! Rules
+//! 1. First woken, first polled. A task that wakes itself goes behind all others.
+//! 2. A turn takes the inbox once and polls within its budget; nothing here ever sleeps.
+//! 3. A task is in the ready queue if and only if it is `QUEUED`, and in the list of live tasks if
+//!    and only if it is `LIVE`: so both own what they point to (`raw.rs`, rule 1).
+//! 4. What ends a task (`finish`) is one function, for outputs, panics and aborts alike.
+//! 5. The thread's current executor is one pointer that owns a count of it. Guards swap it, in any
+//!    order, without ever leaving it dangling.
+//! 6. The last `Executor` of a core drops what still lives, on its own thread.
+
+use super::budget::Budget;
+use super::inbox::{Inbox, Unpark};
+use super::join::{JoinHandle, Joiner};
+use super::raw::{ABORT, BUSY, DONE, JOINED, LIVE, QUEUED, RawTask, TaskRef, Turn, drop_caught};
+use super::remote::Remote;
+use super::{Id, waker};
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::num::NonZeroU64;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+
+/// References of the inbox that a core keeps for its next tasks; what is above is given back.
+const SPARE_INBOX_REFS_MAX: usize = 4_096;
+
+/// Tasks that destructors may spawn during [`Executor::abort_all`] before it gives up on them.
+const ABORT_SPAWNED_MAX: usize = 65_536;
+
+/// Ids that a core takes from the process at a time.
+const IDS_PER_BLOCK: u64 = 1_024;
+
+/// The first id that no core has taken.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    /// The executor whose turn it is on this thread, with one strong count of its `Rc`; or null.
+    static CURRENT: Cell<*const Core> = const { Cell::new(ptr::null()) };
+}
+
+/// The executor of one core. A clone is another handle of the same; it stays on its thread.
+#[derive(Clone)]
+pub(crate) struct Executor {
+    core: Rc<Core>,
+}
+
+/// What the owner thread alone touches.
+struct Core {
+    inbox: Arc<Inbox>,
+    /// Both ends of the ready queue.
+    ready_first: Cell<Option<RawTask>>,
+    ready_last: Cell<Option<RawTask>>,
+    /// The newest live task.
+    live_first: Cell<Option<RawTask>>,
+    /// Strong references of `inbox` that no task owns at the moment: a task takes one and brings it
+    /// back, so that neither spawn nor free counts atomically.
+    spare_inbox_refs: Cell<usize>,
+    /// The next id and the first that is not ours.
+    ids: Cell<(u64, u64)>,
+    /// Whose code is running.
+    current_id: Cell<Option<Id>>,
+    /// A turn is being made: a second one inside would poll out of order.
+    in_turn: Cell<bool>,
+    stats: Cell<TaskStats>,
+}
+
+/// What an executor has done since it was made; `live` is the present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TaskStats {
+    /// Polls of tasks.
+    pub(crate) polls: u64,
+    /// Tasks started, those from other threads included.
+    pub(crate) spawned: u64,
+    /// Wakes on this core that queued a task.
+    pub(crate) local_wakes: u64,
+    /// Wakes that came through the inbox.
+    pub(crate) foreign_wakes: u64,
+    /// Tasks that ended by a panic.
+    pub(crate) panics: u64,
+    /// The most entries that one turn found in the inbox.
+    pub(crate) inbox_peak: u64,
+    /// Tasks spawned and not finished.
+    pub(crate) live: u64,
+}
+
+impl Executor {
+    /// An executor without tasks. `unpark` ends the sleep of its loop.
+    pub(crate) fn new(core: usize, unpark: Arc<dyn Unpark>) -> Executor {
+        let core = Core {
+            inbox: Arc::new(Inbox::new(core, unpark)),
+            ready_first: Cell::new(None),
+            ready_last: Cell::new(None),
+            live_first: Cell::new(None),
+            spare_inbox_refs: Cell::new(0),
+            ids: Cell::new((0, 0)),
+            current_id: Cell::new(None),
+            in_turn: Cell::new(false),
+            stats: Cell::new(TaskStats::default()),
+        };
+        Executor {
+            core: Rc::new(core),
+        }
+    }
+
+    /// Makes this the thread's current executor until the guard is dropped.
+    pub(crate) fn enter(&self) -> EnterGuard {
+        let ours = Rc::into_raw(Rc::clone(&self.core));
+        EnterGuard {
+            previous: CURRENT.replace(ours),
+        }
+    }
+
+    /// Queues a new task, which is polled in one of the next turns.
+    pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
+        self.core.spawn(future, self.core.next_id())
+    }
+
+    /// As [`spawn`](Self::spawn), with an id that [`process_id`] gave.
+    pub(super) fn spawn_as<F: Future + 'static>(&self, id: Id, future: F) -> JoinHandle<F::Output> {
+        self.core.spawn(future, id)
+    }
+
+    /// Drains the inbox, then polls ready tasks until none is ready or the budget is spent; true
+    /// if tasks are still ready.
+    ///
+    /// # Panics
+    /// If it is called by a task of the same executor.
+    pub(crate) fn run(&self, budget: &mut Budget) -> bool {
+        assert!(
+            !self.core.in_turn.replace(true),
+            "an executor was run by one of its own tasks"
+        );
+        let _entered = self.enter();
+        self.drain_inbox();
+        while self.core.ready_first.get().is_some() && budget.spend() {
+            let Some(task) = self.core.pop_ready() else {
+                break;
+            };
+            self.core.turn(task);
+        }
+        self.core.in_turn.set(false);
+        self.has_ready()
+    }
+
+    /// Whether a task is ready, here or in the inbox. Asked again after "sleeping" is published.
+    ///
+    /// The root is apart: see [`root_is_woken`](Self::root_is_woken).
+    pub(crate) fn has_ready(&self) -> bool {
+        self.core.ready_first.get().is_some() || !self.core.inbox.is_empty()
+    }
+
+    /// The waker for the future that `block_on` itself polls.
+    pub(crate) fn root_waker(&self) -> Waker {
+        Waker::from(Arc::clone(&self.core.inbox))
+    }
+
+    /// Whether the root was woken since this was last asked; true the first time.
+    pub(crate) fn take_root_woken(&self) -> bool {
+        self.core.inbox.take_root_woken()
+    }
+
+    /// As [`take_root_woken`](Self::take_root_woken), and leaves it so. A loop with a root asks it
+    /// after "sleeping" is published.
+    pub(crate) fn root_is_woken(&self) -> bool {
+        self.core.inbox.root_woken()
+    }
+
+    /// Tasks spawned and not finished.
+    pub(crate) fn live(&self) -> usize {
+        self.core.stats.get().live as usize
+    }
+
+    /// Drops the future of every live task, now, on this thread; returns how many.
+    ///
+    /// Their handles see a cancelled error, or the panic of the future's destructor. Tasks that
+    /// destructors spawn meanwhile are dropped too, up to [`ABORT_SPAWNED_MAX`] of them; what is
+    /// beyond stays live. A task that is running (it is what calls this) ends at its next turn.
+    pub(crate) fn abort_all(&self) -> usize {
+        let _entered = self.enter();
+        let most = self.live() + ABORT_SPAWNED_MAX;
+        let mut dropped = 0;
+        while dropped < most {
+            let Some(task) = self.core.first_idle() else {
+                break;
+            };
+            self.core.cancel(task);
+            dropped += 1;
+        }
+        self.core.forget_ended();
+        dropped
+    }
+
+    /// Takes no more spawns or wakes of other threads, and drops those that are queued.
+    pub(crate) fn close(&self) {
+        let _entered = self.enter();
+        let (woken, starts) = self.core.inbox.close();
+        drop(woken);
+        starts.into_iter().for_each(drop_caught);
+    }
+
+    /// The handle by which other threads reach this executor.
+    pub(crate) fn remote(&self) -> Remote {
+        Remote::new(Arc::clone(&self.core.inbox))
+    }
+
+    /// The counters, as they are now.
+    pub(crate) fn stats(&self) -> TaskStats {
+        self.core.stats.get()
+    }
+
+    /// Queues what other threads have woken, and starts what they have sent.
+    fn drain_inbox(&self) {
+        if self.core.inbox.is_empty() {
+            return;
+        }
+        let mut taken = 0;
+        for task in self.core.inbox.take_woken() {
+            taken += 1;
+            self.core.count(|stats| stats.foreign_wakes += 1);
+            self.core.arrive(&task);
+        }
+        for start in self.core.inbox.take_starts() {
+            taken += 1;
+            start(self);
+        }
+        self.core
+            .count(|stats| stats.inbox_peak = stats.inbox_peak.max(taken));
+    }
+}
+
+impl Drop for Executor {
+    fn drop(&mut self) {
+        if Rc::strong_count(&self.core) > 1 {
+            return;
+        }
+        // Close before aborting: a start that came in between would find nobody.
+        self.close();
+        self.abort_all();
+        for _ in 0..self.core.spare_inbox_refs.replace(0) {
+            // SAFETY: the spare references are ours; `core.inbox` is one more.
+            unsafe { Arc::decrement_strong_count(Arc::as_ptr(&self.core.inbox)) };
+        }
+    }
+}
+
+impl fmt::Debug for Executor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Executor")
+            .field("core", &self.core.inbox.core())
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+impl Core {
+    fn count(&self, change: impl FnOnce(&mut TaskStats)) {
+        let mut stats = self.stats.get();
+        change(&mut stats);
+        self.stats.set(stats);
+    }
+
+    fn spawn<F: Future + 'static>(&self, future: F, id: Id) -> JoinHandle<F::Output> {
+        let task = RawTask::new(future, self.take_inbox(), id);
+        self.count(|stats| {
+            stats.spawned += 1;
+            stats.live += 1;
+        });
+        self.link_live(task);
+        // SAFETY: the task is new, so it lives.
+        unsafe { task.header() }.set(QUEUED);
+        self.push_ready(task);
+        // SAFETY: a new task has the bit `JOINED`, and its output is `F`'s.
+        unsafe { JoinHandle::new(task) }
+    }
+
+    /// An id that no other task of the process has.
+    fn next_id(&self) -> Id {
+        let (next, end) = self.ids.get();
+        let (next, end) = if next < end {
+            (next, end)
+        } else {
+            take_ids(IDS_PER_BLOCK)
+        };
+        self.ids.set((next + 1, end));
+        id_of(next)
+    }
+
+    /// A strong reference of the inbox for a new task.
+    fn take_inbox(&self) -> NonNull<Inbox> {
+        let inbox = Arc::as_ptr(&self.inbox);
+        match self.spare_inbox_refs.get() {
+            // SAFETY: `inbox` came from an `Arc` that lives.
+            0 => unsafe { Arc::increment_strong_count(inbox) },
+            spare => self.spare_inbox_refs.set(spare - 1),
+        }
+        // SAFETY: an `Arc` is never null.
+        unsafe { NonNull::new_unchecked(inbox.cast_mut()) }
+    }
+
+    /// One turn of a task that has just left the ready queue.
+    fn turn(&self, task: RawTask) {
+        // SAFETY: the bit `QUEUED` keeps the task until it is taken back.
+        let header = unsafe { task.header() };
+        if header.is(DONE) {
+            // SAFETY: the task has left the queue and is not used below.
+            return unsafe { task.leave(QUEUED) };
+        }
+        header.clear(QUEUED);
+        if header.is(ABORT) {
+            return self.cancel(task);
+        }
+        self.count(|stats| stats.polls += 1);
+        header.set(BUSY);
+        let outer = self.current_id.replace(Some(header.id()));
+        // SAFETY: this is the owner thread; the task is live and not done, and was not busy: a
+        // turn within a turn is refused, and `cancel` ends what it touches.
+        let turn = unsafe { task.poll() };
+        self.current_id.set(outer);
+        match turn {
+            Turn::Pending => header.clear(BUSY),
+            Turn::Ended | Turn::Panicked => self.finish(task, turn),
+        }
+    }
+
+    /// Ends a live task that is not busy.
+    fn cancel(&self, task: RawTask) {
+        // SAFETY: the bit `LIVE` keeps the task.
+        let header = unsafe { task.header() };
+        header.set(BUSY);
+        let outer = self.current_id.replace(Some(header.id()));
+        // SAFETY: this is the owner thread; the task is live, hence not done, and was not busy.
+        let turn = unsafe { task.cancel() };
+        self.current_id.set(outer);
+        self.finish(task, turn);
+    }
+
+    /// The end of every task: its future is gone, its output is stored.
+    fn finish(&self, task: RawTask, turn: Turn) {
+        // SAFETY: the bit `LIVE` keeps the task until the last line.
+        let header = unsafe { task.header() };
+        self.unlink_live(task);
+        self.count(|stats| {
+            stats.live -= 1;
+            stats.panics += u64::from(turn == Turn::Panicked);
+        });
+        header.refuse_wakes();
+        if !header.is(JOINED) {
+            // SAFETY: this is the owner thread, and the task is ending.
+            unsafe { task.drop_output() };
+        }
+        header.clear(BUSY);
+        header.set(DONE);
+        match header.joiner.take() {
+            Joiner::None => {}
+            // A foreign waker may panic; that is not this core's business.
+            joiner => drop_caught(catch_unwind(AssertUnwindSafe(|| joiner.notify()))),
+        }
+        // SAFETY: this is the last use on behalf of the list that the task has left.
+        unsafe { task.leave(LIVE) };
+    }
+
+    /// Queues a task that came out of the inbox.
+    fn arrive(&self, task: &TaskRef) {
+        let header = task.header();
+        if header.is(DONE) {
+            return;
+        }
+        header.leave_inbox();
+        if !header.is(QUEUED) {
+            header.set(QUEUED);
+            self.push_ready(task.raw());
+        }
+    }
+
+    /// Appends a task that has just become `QUEUED`.
+    fn push_ready(&self, task: RawTask) {
+        match self.ready_last.replace(Some(task)) {
+            // SAFETY: the last task of the queue is `QUEUED`, which keeps it.
+            Some(last) => unsafe { last.header() }.ready_next.set(Some(task)),
+            None => self.ready_first.set(Some(task)),
+        }
+    }
+
+    /// Takes the first task of the queue; its bit `QUEUED` is the caller's now.
+    fn pop_ready(&self) -> Option<RawTask> {
+        let task = self.ready_first.get()?;
+        // SAFETY: the task is `QUEUED`, which keeps it.
+        let next = unsafe { task.header() }.ready_next.take();
+        self.ready_first.set(next);
+        if next.is_none() {
+            self.ready_last.set(None);
+        }
+        Some(task)
+    }
+
+    /// Takes the ended tasks out of the ready queue, so that their memory can go.
+    fn forget_ended(&self) {
+        let mut rest = self.ready_first.take();
+        self.ready_last.set(None);
+        while let Some(task) = rest {
+            // SAFETY: the task is `QUEUED`, which keeps it.
+            let header = unsafe { task.header() };
+            rest = header.ready_next.take();
+            if header.is(DONE) {
+                // SAFETY: the task has left the queue and is not used below.
+                unsafe { task.leave(QUEUED) };
+            } else {
+                self.push_ready(task);
+            }
+        }
+    }
+
+    fn link_live(&self, task: RawTask) {
+        let next = self.live_first.replace(Some(task));
+        // SAFETY: the task is `LIVE`, which keeps it.
+        unsafe { task.header() }.live_next.set(next);
+        if let Some(next) = next {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            unsafe { next.header() }.live_prev.set(Some(task));
+        }
+    }
+
+    fn unlink_live(&self, task: RawTask) {
+        // SAFETY: the task is `LIVE`, which keeps it.
+        let header = unsafe { task.header() };
+        let (prev, next) = (header.live_prev.take(), header.live_next.take());
+        if let Some(next) = next {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            unsafe { next.header() }.live_prev.set(prev);
+        }
+        match prev {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            Some(prev) => unsafe { prev.header() }.live_next.set(next),
+            None => self.live_first.set(next),
+        }
+    }
+
+    /// A live task whose code is not running; those that are get the mark `ABORT` on the way.
+    fn first_idle(&self) -> Option<RawTask> {
+        let mut next = self.live_first.get();
+        while let Some(task) = next {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            let header = unsafe { task.header() };
+            if !header.is(BUSY) {
+                return Some(task);
+            }
+            header.set(ABORT);
+            // SAFETY: as above.
+            unsafe { waker::wake_task(task) };
+            next = header.live_next.get();
+        }
+        None
+    }
+}
+
+/// Takes `count` ids that nobody else will get: the first, and the one after the last.
+fn take_ids(count: u64) -> (u64, u64) {
+    let first = NEXT_ID.fetch_add(count, Ordering::Relaxed);
+    (first, first + count)
+}
+
+fn id_of(number: u64) -> Id {
+    // 2^64 ids last for centuries; the count begins at 1.
+    Id(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
+}
+
+/// An id for a task that another thread will start.
+pub(super) fn process_id() -> Id {
+    id_of(take_ids(1).0)
+}
+
+/// Restores the thread's former executor when it is dropped.
+pub(crate) struct EnterGuard {
+    /// What `CURRENT` was, with its strong count.
+    previous: *const Core,
+}
+
+impl Drop for EnterGuard {
+    fn drop(&mut self) {
+        let ours = CURRENT.replace(self.previous);
+        if !ours.is_null() {
+            // SAFETY: whatever `CURRENT` holds came from `Rc::into_raw` in `enter`, with a count
+            // that is ours now.
+            let core = unsafe { Rc::from_raw(ours) };
+            // As an executor: if it was the last, what lives must be dropped.
+            drop(Executor { core });
+        }
+    }
+}
+
+impl fmt::Debug for EnterGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnterGuard").finish_non_exhaustive()
+    }
+}
+
+/// Calls `f` with the thread's current executor. `f` runs no user code: that could end it.
+fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
+    // SAFETY: `CURRENT` owns a count of what it points to, and `f` does not change it.
+    f(unsafe { CURRENT.get().as_ref() })
+}
+
+/// Spawns on the current executor; gives the future back if there is none.
+pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
+    with_current(|core| match core {
+        Some(core) => Ok(core.spawn(future, core.next_id())),
+        None => Err(future),
+    })
+}
+
+pub(super) fn current_id() -> Option<Id> {
+    with_current(|core| core.and_then(|core| core.current_id.get()))
+}
+
+/// Whether the thread's current executor is the one with this inbox.
+pub(super) fn is_current(inbox: *const Inbox) -> bool {
+    with_current(|core| core.is_some_and(|core| Arc::as_ptr(&core.inbox) == inbox))
+}
+
+/// Counts a panic that a task has caught by itself, to send it elsewhere.
+pub(super) fn count_panic() {
+    with_current(|core| core.map(|core| core.count(|stats| stats.panics += 1)));
+}
+
+/// Queues the task if the thread's current executor is its own; false if it is not.
+pub(super) fn wake_local(task: RawTask) -> bool {
+    with_current(|core| {
+        // SAFETY: whoever wakes holds a reference.
+        let header = unsafe { task.header() };
+        let Some(core) = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()))
+        else {
+            return false;
+        };
+        if !header.is(QUEUED | DONE) {
+            header.set(QUEUED);
+            core.count(|stats| stats.local_wakes += 1);
+            core.push_ready(task);
+        }
+        true
+    })
+}
+
+/// Keeps a task's reference of the inbox for the next task; false if this is not its core's turn.
+pub(super) fn return_inbox(inbox: NonNull<Inbox>) -> bool {
+    with_current(|core| {
+        let Some(core) = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), inbox.as_ptr()))
+        else {
+            return false;
+        };
+        let spare = core.spare_inbox_refs.get();
+        if spare < SPARE_INBOX_REFS_MAX {
+            core.spare_inbox_refs.set(spare + 1);
+        }
+        spare < SPARE_INBOX_REFS_MAX
+    })
+}

@@ -1,0 +1,174 @@
+//! Many tasks joined in the order in which they end.
+//!
+//! Rules
+//! 1. A task of a set reports its key to the set's queue when it ends, so the next one to join is
+//!    found without looking at the others.
+//! 2. Dropping the set aborts what it still has.
+
+use super::join::{AbortHandle, JoinHandle};
+use super::{JoinError, spawn};
+use slab::Slab;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// The keys of tasks that have ended and were not joined, and who waits for one.
+#[derive(Default)]
+pub(super) struct Finished {
+    keys: RefCell<VecDeque<usize>>,
+    waker: Cell<Option<Waker>>,
+}
+
+impl Finished {
+    /// Reports an end. The waker runs when the queue is no longer borrowed.
+    pub(super) fn push(&self, key: usize) {
+        self.keys.borrow_mut().push_back(key);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+}
+
+/// Owns many tasks with one type of output and joins them in the order in which they end.
+///
+/// Dropping it aborts those that have not ended. It stays on its core.
+///
+/// # Examples
+/// ```no_run
+/// use corering::task::JoinSet;
+///
+/// corering::block_on(async {
+///     let mut set = JoinSet::new();
+///     for n in 0..10_u32 {
+///         set.spawn(async move { n * n });
+///     }
+///     let mut sum = 0;
+///     while let Some(square) = set.join_next().await {
+///         sum += square.unwrap();
+///     }
+///     assert_eq!(sum, 285);
+/// });
+/// ```
+pub struct JoinSet<T> {
+    tasks: Slab<JoinHandle<T>>,
+    finished: Rc<Finished>,
+}
+
+impl<T> JoinSet<T> {
+    /// A set without tasks.
+    #[must_use]
+    pub fn new() -> JoinSet<T> {
+        JoinSet {
+            tasks: Slab::new(),
+            finished: Rc::default(),
+        }
+    }
+
+    /// How many tasks were spawned into the set and not joined, whether they have ended or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.tasks.len()
+    }
+
+    /// Whether [`len`](Self::len) is 0.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.tasks.is_empty()
+    }
+
+    /// Starts a task on this core and keeps it in the set.
+    ///
+    /// # Panics
+    /// If the thread runs no core; see [`spawn`].
+    #[track_caller]
+    pub fn spawn<F>(&mut self, future: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        let task = spawn(future);
+        let abort = task.abort_handle();
+        let entry = self.tasks.vacant_entry();
+        task.report_to(Rc::clone(&self.finished), entry.key());
+        entry.insert(task);
+        abort
+    }
+
+    /// Waits for one of the tasks to end; `None` if the set is empty.
+    ///
+    /// # Cancel safety
+    /// Safe: no task is removed from the set unless its output is returned.
+    pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
+        poll_fn(|cx| self.poll_join_next(cx)).await
+    }
+
+    /// The output of a task that has ended; `None` if there is none at the moment.
+    pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        loop {
+            let key = self.finished.keys.borrow_mut().pop_front()?;
+            // A task that was detached leaves no handle behind.
+            let Some(task) = self.tasks.get_mut(key) else {
+                continue;
+            };
+            if let Ok(Some(output)) = task.try_take() {
+                self.tasks.remove(key);
+                return Some(output);
+            }
+        }
+    }
+
+    /// Polls for one of the tasks to end; see [`join_next`](Self::join_next).
+    pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
+        if let Some(output) = self.try_join_next() {
+            return Poll::Ready(Some(output));
+        }
+        if self.tasks.is_empty() {
+            return Poll::Ready(None);
+        }
+        match self.finished.waker.take() {
+            Some(old) if old.will_wake(cx.waker()) => self.finished.waker.set(Some(old)),
+            _other => self.finished.waker.set(Some(cx.waker().clone())),
+        }
+        Poll::Pending
+    }
+
+    /// Aborts every task. They stay in the set, to be joined as cancelled.
+    pub fn abort_all(&mut self) {
+        self.tasks.iter().for_each(|(_, task)| task.abort());
+    }
+
+    /// Aborts every task and waits until all have ended; outputs are dropped.
+    ///
+    /// # Cancel safety
+    /// Safe: the tasks are aborted either way, and those not yet joined stay in the set.
+    pub async fn shutdown(&mut self) {
+        self.abort_all();
+        while self.join_next().await.is_some() {}
+    }
+
+    /// Lets every task go on by itself and empties the set.
+    pub fn detach_all(&mut self) {
+        self.finished.keys.borrow_mut().clear();
+        self.tasks.clear();
+    }
+}
+
+impl<T> Default for JoinSet<T> {
+    fn default() -> JoinSet<T> {
+        JoinSet::new()
+    }
+}
+
+impl<T> Drop for JoinSet<T> {
+    fn drop(&mut self) {
+        self.abort_all();
+    }
+}
+
+impl<T> fmt::Debug for JoinSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinSet").field("len", &self.len()).finish()
+    }
+}
