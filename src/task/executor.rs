@@ -481,6 +481,16 @@ pub(crate) struct EnterGuard {
     previous: *const Core,
 }
 
+#[cfg(test)]
+impl EnterGuard {
+    /// A guard that leaves the thread without an executor.
+    pub(super) fn nothing() -> EnterGuard {
+        EnterGuard {
+            previous: ptr::null(),
+        }
+    }
+}
+
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         let ours = CURRENT.replace(self.previous);
