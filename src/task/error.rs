@@ -22,41 +22,35 @@ pub(super) type Payload = Box<dyn Any + Send + 'static>;
 /// ```
 pub struct JoinError {
     id: Id,
-    reason: Reason,
-}
-
-enum Reason {
-    Cancelled,
+    /// What it panicked with; `None` if it was cancelled.
+    ///
     /// The lock is never contended: it only makes the payload, which is `Send`, shareable too, as
-    /// `io::Error` demands.
-    Panic(Mutex<Payload>),
+    /// `io::Error` demands. The box keeps tasks small: each has room for this error.
+    panic: Option<Box<Mutex<Payload>>>,
 }
 
 impl JoinError {
     pub(super) fn cancelled(id: Id) -> JoinError {
-        JoinError {
-            id,
-            reason: Reason::Cancelled,
-        }
+        JoinError { id, panic: None }
     }
 
     pub(super) fn panic(id: Id, payload: Payload) -> JoinError {
         JoinError {
             id,
-            reason: Reason::Panic(Mutex::new(payload)),
+            panic: Some(Box::new(Mutex::new(payload))),
         }
     }
 
     /// Whether the task was aborted, or dropped because its core ended.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.reason, Reason::Cancelled)
+        self.panic.is_none()
     }
 
     /// Whether the task panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
-        !self.is_cancelled()
+        self.panic.is_some()
     }
 
     /// What the task panicked with, to look into it or to `std::panic::resume_unwind` it.
@@ -77,11 +71,9 @@ impl JoinError {
     /// # Errors
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, JoinError> {
-        match self.reason {
-            Reason::Panic(payload) => {
-                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
-            }
-            Reason::Cancelled => Err(self),
+        match self.panic {
+            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            None => Err(self),
         }
     }
 
@@ -103,7 +95,7 @@ fn message(payload: &MutexGuard<'_, Payload>) -> Option<String> {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Reason::Panic(payload) = &self.reason else {
+        let Some(payload) = &self.panic else {
             return write!(f, "task {} was cancelled", self.id);
         };
         match message(&payload.lock().unwrap_or_else(PoisonError::into_inner)) {

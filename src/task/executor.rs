@@ -357,9 +357,11 @@ impl Core {
         header.clear(BUSY);
         header.set(DONE);
         match header.joiner.take() {
-            Joiner::None => {}
+            Joiner::Set(None) => {}
             // A foreign waker may panic; that is not this core's business.
-            joiner => drop_caught(catch_unwind(AssertUnwindSafe(|| joiner.notify()))),
+            joiner => drop_caught(catch_unwind(AssertUnwindSafe(|| {
+                joiner.notify(header.set_key.get())
+            }))),
         }
         // SAFETY: this is the last use on behalf of the list that the task has left.
         unsafe { task.leave(LIVE) };

@@ -18,13 +18,13 @@ use std::task::{Context, Poll, Waker};
 /// The keys of tasks that have ended and were not joined, and who waits for one.
 #[derive(Default)]
 pub(super) struct Finished {
-    keys: RefCell<VecDeque<usize>>,
+    keys: RefCell<VecDeque<u32>>,
     waker: Cell<Option<Waker>>,
 }
 
 impl Finished {
     /// Reports an end. The waker runs when the queue is no longer borrowed.
-    pub(super) fn push(&self, key: usize) {
+    pub(super) fn push(&self, key: u32) {
         self.keys.borrow_mut().push_back(key);
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -91,7 +91,7 @@ impl<T> JoinSet<T> {
         let task = spawn(future);
         let abort = task.abort_handle();
         let entry = self.tasks.vacant_entry();
-        task.report_to(Rc::clone(&self.finished), entry.key());
+        task.report_to(Rc::clone(&self.finished), key_of(entry.key()));
         entry.insert(task);
         abort
     }
@@ -109,11 +109,11 @@ impl<T> JoinSet<T> {
         loop {
             let key = self.finished.keys.borrow_mut().pop_front()?;
             // A task that was detached leaves no handle behind.
-            let Some(task) = self.tasks.get_mut(key) else {
+            let Some(task) = self.tasks.get_mut(key as usize) else {
                 continue;
             };
             if let Ok(Some(output)) = task.try_take() {
-                self.tasks.remove(key);
+                self.tasks.remove(key as usize);
                 return Some(output);
             }
         }
@@ -153,6 +153,11 @@ impl<T> JoinSet<T> {
         self.finished.keys.borrow_mut().clear();
         self.tasks.clear();
     }
+}
+
+/// A key as the task's header keeps it.
+fn key_of(key: usize) -> u32 {
+    u32::try_from(key).expect("a JoinSet holds at most 2^32 tasks: join some before spawning more")
 }
 
 impl<T> Default for JoinSet<T> {

@@ -67,6 +67,8 @@ pub(super) struct Header {
     pub(super) live_prev: Cell<Option<RawTask>>,
     /// Whom to tell when the task has ended.
     pub(super) joiner: Cell<Joiner>,
+    /// The task's key in the `JoinSet` that `joiner` names.
+    pub(super) set_key: Cell<u32>,
     vtable: &'static VTable,
     /// One strong reference of the core's `Arc<Inbox>`, given back when the memory is freed.
     inbox: NonNull<Inbox>,
@@ -129,7 +131,8 @@ impl RawTask {
             ready_next: Cell::new(None),
             live_next: Cell::new(None),
             live_prev: Cell::new(None),
-            joiner: Cell::new(Joiner::None),
+            joiner: Cell::new(Joiner::NONE),
+            set_key: Cell::new(0),
             vtable: vtable::<F>(),
             inbox,
             id,
