@@ -23,6 +23,7 @@
 //! ```
 
 mod channel;
+mod error;
 mod notify;
 pub mod oneshot;
 mod semaphore;
@@ -31,7 +32,8 @@ mod waiters;
 #[cfg(test)]
 mod tests;
 
-pub use channel::{Receiver, SendError, Sender, TryRecvError, TrySendError, channel};
+pub use channel::{Receiver, Sender, channel};
+pub use error::{SendError, TryRecvError, TrySendError};
 pub use notify::{Notified, Notify};
 pub use oneshot::oneshot;
 pub use semaphore::{AcquireError, OwnedPermit, Permit, Semaphore, TryAcquireError};

@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 /// assert_eq!(receiver.await, Ok(5));
 /// # });
 /// ```
-#[must_use]
+#[must_use = "an end that is dropped closes the channel"]
 pub fn oneshot<T>() -> (Sender<T>, Receiver<T>) {
     let state = State {
         value: None,

@@ -117,13 +117,15 @@ fn no_room_at_all() {
     let _ = channel::<u8>(0);
 }
 
+type Sent = Result<(), SendError<u64>>;
+
 #[test]
 fn cancelled_senders_against_a_model() {
     let mut random = Random::new("channel");
     let (sender, mut receiver): (Sender<u64>, Receiver<u64>) = channel(3);
     // What is in the channel, and who waits for it, in order.
     let (mut queued, mut sent) = (VecDeque::new(), 0);
-    let mut waiting: Vec<(u64, Waiter<'_, Result<(), SendError<u64>>>)> = Vec::new();
+    let mut waiting: Vec<(u64, Waiter<'_, Sent>)> = Vec::new();
     for _ in 0..10_000 {
         match random.below(5) {
             0 | 1 => {

@@ -74,13 +74,15 @@ fn closing_refuses_all_but_those_served() {
     );
 }
 
+type Acquired<'a> = Result<Permit<'a>, AcquireError>;
+
 #[test]
 fn cancelled_acquires_against_a_model() {
     const PERMITS: usize = 5;
     let mut random = Random::new("semaphore");
     let semaphore = Semaphore::new(PERMITS);
     let mut held: Vec<(usize, Permit<'_>)> = Vec::new();
-    let mut waiting: Vec<(usize, Waiter<'_, Result<Permit<'_>, AcquireError>>)> = Vec::new();
+    let mut waiting: Vec<(usize, Waiter<'_, Acquired<'_>>)> = Vec::new();
     for _ in 0..10_000 {
         match random.below(5) {
             0 | 1 => {
