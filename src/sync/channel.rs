@@ -2,7 +2,7 @@
 //!
 //! Rules
 //! 1. `queue.len() + granted <= capacity`, and senders wait only while that is an equality. So
-//!    nobody overtakes a waiting sender.
+//!    nobody overtakes a waiting sender; one that has its slot, and has not run since, may be.
 //! 2. A slot that comes free is granted to the longest waiter, which leaves the list of waiters. If
 //!    it is dropped before it has used the slot, the slot goes to the next.
 //! 3. Closed by the receiver: senders get their values back, what is queued can be received. Closed

@@ -32,7 +32,7 @@ impl<T> fmt::Display for SendError<T> {
 
 impl<T> Error for SendError<T> {}
 
-/// Why [`Sender::try_send`] did not send; the value comes back.
+/// Why [`Sender::try_send`](super::Sender::try_send) did not send; the value comes back.
 ///
 /// # Examples
 /// ```
@@ -79,7 +79,7 @@ impl<T> fmt::Display for TrySendError<T> {
 
 impl<T> Error for TrySendError<T> {}
 
-/// Why [`Receiver::try_recv`] has no value.
+/// Why [`Receiver::try_recv`](super::Receiver::try_recv) has no value.
 ///
 /// # Examples
 /// ```

@@ -11,7 +11,7 @@
 //! 5. User code (poll, destructors, foreign wakers) runs with no borrow of ours held, and what it
 //!    panics with goes to the task's own handle and nowhere else.
 //! 6. The future is dropped *before* whoever joins it is woken.
-//! 7. The thread's current executor is one pointer; [`Executor::enter`] swaps it, so that several
+//! 7. The thread's current executor is one pointer; `Executor::enter` swaps it, so that several
 //!    cores can take turns on one thread.
 //!
 //! ```text

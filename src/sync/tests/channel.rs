@@ -134,7 +134,9 @@ fn cancelled_senders_against_a_model() {
                 match waiter.poll() {
                     Poll::Ready(result) => {
                         result.unwrap();
-                        assert!(waiting.is_empty(), "overtaken");
+                        // Those that were served have their slot and may use it later.
+                        let unserved = waiting.iter().any(|(_, waiter)| !waiter.woken());
+                        assert!(!unserved, "overtaken");
                         queued.push_back(sent);
                     }
                     Poll::Pending => waiting.push((sent, waiter)),
