@@ -76,7 +76,7 @@ struct State<T> {
 
 impl<T> Shared<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Only a foreign waker's `clone` could panic under the lock; the state is whole all the same.
+        // Only a foreign waker's `clone` could panic under the lock; the state is whole even then.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
