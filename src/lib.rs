@@ -1,23 +1,8 @@
 //! corering.
 
+pub mod sync;
 #[allow(unsafe_code)]
-pub mod buf;
-#[allow(unsafe_code)]
-mod driver;
-#[cfg(feature = "http")]
-pub mod http;
-#[allow(unsafe_code)]
-mod op;
-mod runtime;
-#[allow(unsafe_code)]
+#[allow(dead_code, unused_imports, reason = "the runtime uses them")]
 pub mod task;
-pub mod time;
 
-#[cfg(feature = "macros")]
-pub use corering_macros::{main, test};
-pub use driver::refusal::{BuildError, BuildErrorKind};
-pub use runtime::{
-    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, spawn_on,
-    stopping,
-};
-pub use task::{JoinError, JoinHandle, spawn};
+pub use task::{spawn, yield_now};
