@@ -1,8 +1,25 @@
 //! corering.
 
+#[allow(unsafe_code)]
+pub mod buf;
+#[allow(unsafe_code)]
+mod driver;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod net;
+#[allow(unsafe_code)]
+mod op;
+mod runtime;
 pub mod sync;
 #[allow(unsafe_code)]
-#[allow(dead_code, unused_imports, reason = "the runtime uses them")]
 pub mod task;
+pub mod time;
 
-pub use task::{spawn, yield_now};
+#[cfg(feature = "macros")]
+pub use corering_macros::{main, test};
+pub use driver::refusal::{BuildError, BuildErrorKind};
+pub use runtime::{
+    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, spawn_on,
+    stopping,
+};
+pub use task::{JoinError, JoinHandle, spawn, yield_now};

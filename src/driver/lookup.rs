@@ -36,7 +36,10 @@ struct Answer {
     waker: Option<Waker>,
 }
 
-static DESK: Mutex<Desk> = Mutex::new(Desk { questions: VecDeque::new(), thread_runs: false });
+static DESK: Mutex<Desk> = Mutex::new(Desk {
+    questions: VecDeque::new(),
+    thread_runs: false,
+});
 static MORE: Condvar = Condvar::new();
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -46,7 +49,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The addresses of a host, with this port, in the resolver's order; at least one.
 pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let answer = Arc::new(Mutex::new(Answer::default()));
-    ask(Question { host: host.to_owned(), port, answer: answer.clone() })?;
+    ask(Question {
+        host: host.to_owned(),
+        port,
+        answer: answer.clone(),
+    })?;
     poll_fn(|cx| {
         let mut answer = lock(&answer);
         match answer.result.take() {
@@ -67,7 +74,9 @@ fn ask(question: Question) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
     }
     if !desk.thread_runs {
-        std::thread::Builder::new().name("corering-dns".into()).spawn(serve)?;
+        std::thread::Builder::new()
+            .name("corering-dns".into())
+            .spawn(serve)?;
         desk.thread_runs = true;
     }
     desk.questions.push_back(question);

@@ -21,7 +21,7 @@ pub(crate) mod probe;
 pub(crate) mod refusal;
 mod ring;
 pub(crate) mod slot;
-mod starved;
+pub(crate) mod starved;
 pub(crate) mod submit;
 #[allow(
     clippy::disallowed_methods,
@@ -562,11 +562,14 @@ impl Driver {
         }
     }
 
-    fn deliver(&self, user_data: u64, cqe: Cqe) {
+    fn deliver(&self, user_data: u64, mut cqe: Cqe) {
         if user_data <= note::LAST {
             return self.take_note(user_data, cqe);
         }
         bump(&self.0.counters.completed);
+        if let PoolState::Here(pool) = &*self.0.pool.borrow() {
+            pool.note(&mut cqe);
+        }
         let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
         match effect {
             Effect::None => {}
@@ -582,7 +585,10 @@ impl Driver {
                 self.0.state.borrow_mut().slots.put_back(token, orphan);
             }
             Effect::Act(_, orphan) => self.finish(orphan, cqe),
-            Effect::Stale => bump(&self.0.counters.stale),
+            Effect::Stale => {
+                bump(&self.0.counters.stale);
+                drop(self.with_pool(|pool| pool.take(cqe)));
+            }
         }
     }
 
@@ -608,7 +614,8 @@ impl Driver {
 impl Driver {
     /// The core's receive buffers, made at the first use; `None` where the kernel has none.
     pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
-        if let PoolState::NotYet = &*self.0.pool.borrow() {
+        let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
+        if first_use {
             let made = self.make_pool();
             self.0
                 .pool

@@ -34,6 +34,9 @@ use std::task::Waker;
 pub(crate) struct Cqe {
     pub(crate) result: i32,
     pub(crate) flags: u32,
+    /// Where in its provided buffer the received bytes begin; the driver notes it when the
+    /// completion comes, because later the order in which buffers were filled is not known.
+    pub(crate) buffer_at: u32,
 }
 
 impl Cqe {
@@ -41,6 +44,7 @@ impl Cqe {
     pub(crate) const GONE: Cqe = Cqe {
         result: i32::MIN,
         flags: 0,
+        buffer_at: 0,
     };
 
     /// Whether the same operation will complete again.

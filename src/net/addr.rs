@@ -63,7 +63,12 @@ where
             Err(error) => last = Some(error),
         }
     }
-    let none = || io::Error::new(io::ErrorKind::InvalidInput, "the list of addresses is empty");
+    let none = || {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the list of addresses is empty",
+        )
+    };
     Err(last.unwrap_or_else(none))
 }
 
@@ -102,7 +107,9 @@ impl ToSocketAddrs for (&str, u16) {
     fn to_question(&self) -> io::Result<Question> {
         let (host, port) = *self;
         // An IPv6 address may stand in brackets, as it does in a URL.
-        let bare = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let bare = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'));
         match bare.unwrap_or(host).parse::<IpAddr>() {
             Ok(ip) => Ok(Question::Known(vec![SocketAddr::new(ip, port)])),
             Err(_) => name(host, port),
@@ -160,10 +167,19 @@ mod tests {
     #[test]
     fn addresses_need_no_resolver_and_nonsense_is_refused() {
         for text in ["127.0.0.1:80", "[::1]:80"] {
-            assert!(matches!(text.to_question(), Ok(Question::Known(_))), "{text}");
+            assert!(
+                matches!(text.to_question(), Ok(Question::Known(_))),
+                "{text}"
+            );
         }
-        assert!(matches!(("[::1]", 80).to_question(), Ok(Question::Known(_))));
-        assert!(matches!("localhost:80".to_question(), Ok(Question::Name(..))));
+        assert!(matches!(
+            ("[::1]", 80).to_question(),
+            Ok(Question::Known(_))
+        ));
+        assert!(matches!(
+            "localhost:80".to_question(),
+            Ok(Question::Name(..))
+        ));
         for text in ["localhost", "host:99999", ":80", "", "a\0b:80"] {
             let error = text.to_question().unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{text:?}");

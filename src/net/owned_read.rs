@@ -60,7 +60,11 @@ enum State<B: IoBufMut> {
 
 impl<'a, B: IoBufMut> ReadOwned<'a, B> {
     pub(super) fn new(receiver: &'a mut Receiver, buf: B) -> ReadOwned<'a, B> {
-        ReadOwned { receiver, state: State::Stopping(buf), cancelled: false }
+        ReadOwned {
+            receiver,
+            state: State::Stopping(buf),
+            cancelled: false,
+        }
     }
 
     /// Asks for the end of the read. Await it again: it gives the buffer back, with what was
@@ -81,7 +85,10 @@ impl<'a, B: IoBufMut> ReadOwned<'a, B> {
 }
 
 fn cancelled() -> io::Error {
-    io::Error::new(io::ErrorKind::Interrupted, "the read was cancelled; nothing is lost")
+    io::Error::new(
+        io::ErrorKind::Interrupted,
+        "the read was cancelled; nothing is lost",
+    )
 }
 
 impl<B: IoBufMut> Future for ReadOwned<'_, B> {
@@ -107,7 +114,12 @@ impl<B: IoBufMut> Future for ReadOwned<'_, B> {
             }
             let fd = this.receiver.fd().clone();
             let driver = fd.driver().clone();
-            let op = Recv { fd, buf, flags: 0, poll_first: false };
+            let op = Recv {
+                fd,
+                buf,
+                flags: 0,
+                poll_first: false,
+            };
             this.state = State::Receiving(Submit::new(&driver, op));
         }
         let State::Receiving(submit) = &mut this.state else {
@@ -122,7 +134,9 @@ impl<B: IoBufMut> Future for ReadOwned<'_, B> {
 /// Copies what has come already.
 fn take_current<B: IoBufMut>(receiver: &mut Receiver, buf: &mut B) -> usize {
     let current = receiver.current_mut();
-    let Some(chunk) = current else { return crate::buf::fill(buf, &[]) };
+    let Some(chunk) = current else {
+        return crate::buf::fill(buf, &[]);
+    };
     let n = drain_into(chunk, buf);
     if chunk.is_empty() {
         *current = None;
@@ -143,6 +157,8 @@ impl<B: IoBufMut> Drop for ReadOwned<'_, B> {
 
 impl<B: IoBufMut> fmt::Debug for ReadOwned<'_, B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadOwned").field("cancelled", &self.cancelled).finish_non_exhaustive()
+        f.debug_struct("ReadOwned")
+            .field("cancelled", &self.cancelled)
+            .finish_non_exhaustive()
     }
 }

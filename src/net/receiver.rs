@@ -57,9 +57,18 @@ impl std::fmt::Debug for Mode {
 
 impl Receiver {
     pub(super) fn new(fd: Fd) -> Receiver {
-        let op = RecvMulti { fd: fd.clone(), queue_bytes_max: QUEUE_BYTES_MAX };
+        let op = RecvMulti {
+            fd: fd.clone(),
+            queue_bytes_max: QUEUE_BYTES_MAX,
+        };
         let armed = SubmitMulti::new(fd.driver(), op);
-        Receiver { fd, armed, current: None, mode: Mode::Multi, eof: false }
+        Receiver {
+            fd,
+            armed,
+            current: None,
+            mode: Mode::Multi,
+            eof: false,
+        }
     }
 
     pub(super) fn fd(&self) -> &Fd {
@@ -67,10 +76,7 @@ impl Receiver {
     }
 
     /// The next chunk; `None` at the end.
-    pub(super) fn poll_recv(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<Option<RecvBuf>>> {
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
         let Some(mut chunk) = (match self.current.take() {
             Some(chunk) => Some(chunk),
             None => ready!(self.poll_chunk(cx))?,
@@ -167,7 +173,12 @@ impl Receiver {
     fn heap_receive(&self) -> Submit<Recv<Vec<u8>>> {
         self.fd.driver().note_heap_receive();
         let buf = Vec::with_capacity(HEAP_BYTES);
-        let op = Recv { fd: self.fd.clone(), buf, flags: 0, poll_first: false };
+        let op = Recv {
+            fd: self.fd.clone(),
+            buf,
+            flags: 0,
+            poll_first: false,
+        };
         Submit::new(self.fd.driver(), op)
     }
 
@@ -297,7 +308,9 @@ struct KeptError(Option<i32>);
 
 impl LateRead for KeptError {
     fn poll_late(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let error = self.0.map_or_else(crate::driver::gone, io::Error::from_raw_os_error);
+        let error = self
+            .0
+            .map_or_else(crate::driver::gone, io::Error::from_raw_os_error);
         Poll::Ready(Err(error))
     }
 }

@@ -86,7 +86,12 @@ impl TornGuard<'_> {
 impl Sender {
     pub(super) fn new(fd: Fd) -> Sender {
         let queue = Some(SendQueue::new(fd.clone()));
-        Sender { fd, queue, torn: Cell::new(false), shut: false }
+        Sender {
+            fd,
+            queue,
+            torn: Cell::new(false),
+            shut: false,
+        }
     }
 
     pub(super) fn fd(&self) -> &Fd {
@@ -94,7 +99,9 @@ impl Sender {
     }
 
     fn queue(&self) -> &SendQueue {
-        self.queue.as_ref().expect("a stream that is used was not taken apart")
+        self.queue
+            .as_ref()
+            .expect("a stream that is used was not taken apart")
     }
 
     pub(super) fn clear_torn(&self) -> bool {
@@ -111,11 +118,7 @@ impl Sender {
         Ok(())
     }
 
-    pub(super) fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check()?;
         self.queue().poll_push(bytes, cx)
     }
@@ -175,14 +178,21 @@ impl Sender {
     }
 
     fn guard(&self) -> TornGuard<'_> {
-        TornGuard { torn: &self.torn, in_flight: false }
+        TornGuard {
+            torn: &self.torn,
+            in_flight: false,
+        }
     }
 
     pub(super) async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
         if let Err(error) = self.ready_to_send().await {
             return (Err(error), buf);
         }
-        let op = Send { fd: self.fd.clone(), buf, all: false };
+        let op = Send {
+            fd: self.fd.clone(),
+            buf,
+            all: false,
+        };
         self.guard().run(Submit::new(self.fd.driver(), op)).await
     }
 
@@ -196,7 +206,11 @@ impl Sender {
     async fn send_rest<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
         let (mut sent, len) = (0, buf.buf_len());
         while sent < len {
-            let op = Send { fd: self.fd.clone(), buf: buf.slice(sent..), all: true };
+            let op = Send {
+                fd: self.fd.clone(),
+                buf: buf.slice(sent..),
+                all: true,
+            };
             let (result, slice) = Submit::new(self.fd.driver(), op).await;
             buf = slice.into_inner();
             match result {
@@ -217,13 +231,26 @@ impl Sender {
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
-        let op = SendZc { fd: self.fd.clone(), buf };
+        let op = SendZc {
+            fd: self.fd.clone(),
+            buf,
+        };
         let mut submit = SubmitMulti::new(self.fd.driver(), op);
         if let Err(error) = self.ready_to_send().await {
-            return (Err(error), ZeroCopyBuf { submit: Some(submit) });
+            return (
+                Err(error),
+                ZeroCopyBuf {
+                    submit: Some(submit),
+                },
+            );
         }
         if !self.fd.driver().features().send_zc {
-            return (Err(io::ErrorKind::Unsupported.into()), ZeroCopyBuf { submit: Some(submit) });
+            return (
+                Err(io::ErrorKind::Unsupported.into()),
+                ZeroCopyBuf {
+                    submit: Some(submit),
+                },
+            );
         }
         let sent = poll_fn(|cx| {
             Poll::Ready(match ready!(submit.poll_next(cx)) {
@@ -232,7 +259,12 @@ impl Sender {
             })
         });
         let result = self.guard().run(sent).await;
-        (result, ZeroCopyBuf { submit: Some(submit) })
+        (
+            result,
+            ZeroCopyBuf {
+                submit: Some(submit),
+            },
+        )
     }
 
     /// Whether everything was sent, and what is left when the queue is gone.

@@ -90,15 +90,14 @@ impl Failure {
 
 impl SendQueue {
     pub(crate) fn new(fd: Fd) -> SendQueue {
-        SendQueue { fd, state: Rc::default() }
+        SendQueue {
+            fd,
+            state: Rc::default(),
+        }
     }
 
     /// Takes as many bytes as there is room for; waits while there is none.
-    pub(crate) fn poll_push(
-        &self,
-        bytes: &[u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_push(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut state = self.state.borrow_mut();
         if let Some(failure) = state.failed {
             return Poll::Ready(Err(failure.to_error()));
@@ -125,7 +124,12 @@ impl SendQueue {
         }
         state.busy = true;
         let mut job = state.idle.take().unwrap_or_else(|| {
-            Box::new(Job { fd: self.fd.clone(), bytes: Vec::new(), sent: 0, queue: None })
+            Box::new(Job {
+                fd: self.fd.clone(),
+                bytes: Vec::new(),
+                sent: 0,
+                queue: None,
+            })
         });
         job.queue = Some(self.state.clone());
         // Only the end of the runtime completes it at once, with this state borrowed.
@@ -193,7 +197,13 @@ struct Job {
 
 impl Job {
     fn queue(&self) -> &Rc<RefCell<State>> {
-        self.queue.as_ref().expect("a job in flight knows its queue")
+        self.queue
+            .as_ref()
+            .expect("a job in flight knows its queue")
+    }
+
+    fn take_pending(&self) -> Vec<u8> {
+        std::mem::take(&mut self.queue().borrow_mut().pending)
     }
 
     /// Nothing is left to send: the queue keeps the box for the next time. What to wake.
@@ -248,7 +258,7 @@ impl Orphan for Job {
         // There is room again, as soon as the pending bytes are in flight.
         let waker = self.queue().borrow_mut().waker.take();
         if self.bytes.is_empty() {
-            self.bytes = std::mem::take(&mut self.queue().borrow_mut().pending);
+            self.bytes = self.take_pending();
         }
         if let Some(waker) = waker {
             waker.wake();
@@ -258,10 +268,12 @@ impl Orphan for Job {
 
     fn prepare(&mut self) -> squeue::Entry {
         if self.bytes.is_empty() {
-            self.bytes = std::mem::take(&mut self.queue().borrow_mut().pending);
+            self.bytes = self.take_pending();
         }
         let bytes = &self.bytes[self.sent..];
         let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
-        opcode::Send::new(self.fd.target(), ptr, len).flags(send_flags(true)).build()
+        opcode::Send::new(self.fd.target(), ptr, len)
+            .flags(send_flags(true))
+            .build()
     }
 }

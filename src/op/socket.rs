@@ -113,7 +113,9 @@ impl Multi for RecvMulti {
         let chunk = self.fd.driver().with_pool(|pool| pool.take(cqe)).flatten();
         match (cqe.count(), chunk) {
             (Ok(n), Some(chunk)) if n > 0 => Received::Data(chunk),
-            (Ok(_), _) => Received::Eof,
+            (Ok(0), _) => Received::Eof,
+            // The buffers went with the runtime.
+            (Ok(_), _) => Received::Failed(crate::driver::gone()),
             (Err(error), _) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => Received::Paused { starved: true },
                 Some(libc::ECANCELED) => Received::Paused { starved: false },
