@@ -6,9 +6,11 @@ pub mod buf;
 mod driver;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod net;
 #[allow(unsafe_code)]
 mod op;
 mod runtime;
+pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
 pub mod time;
@@ -20,4 +22,4 @@ pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, spawn_on,
     stopping,
 };
-pub use task::{JoinError, JoinHandle, spawn};
+pub use task::{JoinError, JoinHandle, spawn, yield_now};

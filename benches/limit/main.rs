@@ -15,6 +15,7 @@ mod load;
 mod measure;
 mod pool;
 mod report;
+mod runtime;
 mod server;
 
 use std::io;
@@ -53,7 +54,12 @@ const CONTENDERS: &[(&str, Serve)] = &[
     ("limit-counted", |listener, stop, stats| {
         server::run(listener, stop, stats, Wait::SendsAndOne)
     }),
-    // corering's own echo server goes here: ("corering", corering_echo).
+    ("corering", |listener, stop, stats| {
+        runtime::run(listener, stop, stats, runtime::Face::Recv)
+    }),
+    ("corering-write", |listener, stop, stats| {
+        runtime::run(listener, stop, stats, runtime::Face::ReadWrite)
+    }),
 ];
 
 struct Options {

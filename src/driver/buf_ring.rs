@@ -158,26 +158,34 @@ impl Pool {
         }
     }
 
-    /// The bytes that a receive reported, if it used a buffer.
-    pub(crate) fn take(&self, cqe: Cqe) -> Option<RecvBuf> {
-        let bid = cqueue::buffer_select(cqe.flags)?;
-        let more = self.shared.incremental && cqueue::buffer_more(cqe.flags);
-        let len = cqe.result.max(0) as u32;
+    /// Takes in a completion, in the order in which the kernel filled the buffers: notes where in
+    /// its buffer the received bytes begin, and leases them. [`take`](Pool::take) must follow,
+    /// whenever it may.
+    pub(crate) fn note(&self, cqe: &mut Cqe) {
+        let Some(bid) = cqueue::buffer_select(cqe.flags) else {
+            return;
+        };
         let shared = &self.shared;
-        let at = shared.fill(bid, len);
-        if more {
+        cqe.buffer_at = shared.fill(bid, cqe.result.max(0) as u32);
+        if shared.incremental && cqueue::buffer_more(cqe.flags) {
             shared.counts[usize::from(bid)].fetch_add(1, Ordering::Relaxed);
         } else {
             // The kernel's count passes to the piece.
             let available = &shared.side().available;
             available.set(available.get() - 1);
         }
-        let offset = usize::from(bid) * shared.config.len as usize + at as usize;
-        // SAFETY: the kernel filled `len` bytes at `at` of buffer `bid`, inside the mapping.
+    }
+
+    /// The bytes of a completion that was noted, if it used a buffer. Called once for each.
+    pub(crate) fn take(&self, cqe: Cqe) -> Option<RecvBuf> {
+        let bid = cqueue::buffer_select(cqe.flags)?;
+        let shared = &self.shared;
+        let offset = usize::from(bid) * shared.config.len as usize + cqe.buffer_at as usize;
+        // SAFETY: `note` found the received bytes there, inside the mapping.
         let ptr = unsafe { shared.memory.add(offset) };
         Some(RecvBuf {
             ptr,
-            len: len as usize,
+            len: cqe.result.max(0) as usize,
             home: Home::Ring(shared.clone(), bid),
         })
     }

@@ -16,11 +16,12 @@ pub(crate) mod bell;
 pub(crate) mod buf_ring;
 pub(crate) mod fd;
 pub(crate) mod kernel;
+pub(crate) mod lookup;
 pub(crate) mod probe;
 pub(crate) mod refusal;
 mod ring;
 pub(crate) mod slot;
-mod starved;
+pub(crate) mod starved;
 pub(crate) mod submit;
 #[allow(
     clippy::disallowed_methods,
@@ -99,6 +100,8 @@ struct State {
     slots: Slots,
     /// Entries that found the submission queue full, in order.
     backlog: VecDeque<Queued>,
+    /// Operations that are submitted at the end of the turn.
+    late: Vec<Box<dyn Orphan>>,
     /// No new operations are taken; closes are.
     closing: bool,
     /// The eventfd that the ring polls, where the bell needs one.
@@ -203,6 +206,7 @@ impl Driver {
             kernel: Some(Kernel::Ring(ring)),
             slots: Slots::new(),
             backlog: VecDeque::new(),
+            late: Vec::new(),
             closing: false,
             bell_poll,
         };
@@ -249,6 +253,12 @@ impl Driver {
 
     pub(crate) fn features(&self) -> Features {
         self.0.features
+    }
+
+    /// Whether operations are refused, because the runtime has ended.
+    pub(crate) fn is_closed(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.closing || state.kernel.is_none()
     }
 
     /// How many operations the kernel still owes a last completion.
@@ -384,14 +394,31 @@ impl Driver {
 
     /// Runs an orphan's last completion, and submits what follows from it.
     fn finish(&self, orphan: Box<dyn Orphan>, cqe: Cqe) {
-        let Some(Some(mut follow_up)) = self.guarded(|| orphan.last(cqe)) else {
-            return;
-        };
-        let entry = follow_up.prepare();
-        if let Ok(mut state) = self.open_state() {
-            let token = state.slots.insert_orphan(follow_up);
+        if let Some(Some(follow_up)) = self.guarded(|| orphan.last(cqe)) {
+            self.submit_late(follow_up);
+        }
+    }
+
+    /// Submits an operation that nobody awaits, at the end of this turn: its entry is made then,
+    /// so it takes along what the turn still adds to it. After the end of the runtime it is
+    /// told so at once.
+    pub(crate) fn submit_late(&self, orphan: Box<dyn Orphan>) {
+        match self.open_state() {
+            Ok(mut state) => state.late.push(orphan),
+            Err(_) => drop(orphan.last(Cqe::GONE)),
+        }
+    }
+
+    fn submit_those_late(&self) {
+        let mut late = std::mem::take(&mut self.0.state.borrow_mut().late);
+        for mut orphan in late.drain(..) {
+            let entry = orphan.prepare();
+            let mut state = self.0.state.borrow_mut();
+            let token = state.slots.insert_orphan(orphan);
             self.queue_op(&mut state, token, entry, None);
         }
+        // The list keeps its memory; nothing was added meanwhile, as `prepare` submits nothing.
+        self.0.state.borrow_mut().late = late;
     }
 
     /// Runs destructors of users; a panic in one is counted and goes no further.
@@ -468,6 +495,7 @@ impl Driver {
     /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
     /// another thread leaves later than that rings.
     pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        self.submit_those_late();
         let wait = self.shorten(wait);
         let asleep = wait != Wait::No;
         let mut wait = wait;
@@ -534,11 +562,14 @@ impl Driver {
         }
     }
 
-    fn deliver(&self, user_data: u64, cqe: Cqe) {
+    fn deliver(&self, user_data: u64, mut cqe: Cqe) {
         if user_data <= note::LAST {
             return self.take_note(user_data, cqe);
         }
         bump(&self.0.counters.completed);
+        if let PoolState::Here(pool) = &*self.0.pool.borrow() {
+            pool.note(&mut cqe);
+        }
         let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
         match effect {
             Effect::None => {}
@@ -554,7 +585,10 @@ impl Driver {
                 self.0.state.borrow_mut().slots.put_back(token, orphan);
             }
             Effect::Act(_, orphan) => self.finish(orphan, cqe),
-            Effect::Stale => bump(&self.0.counters.stale),
+            Effect::Stale => {
+                bump(&self.0.counters.stale);
+                drop(self.with_pool(|pool| pool.take(cqe)));
+            }
         }
     }
 
@@ -580,7 +614,8 @@ impl Driver {
 impl Driver {
     /// The core's receive buffers, made at the first use; `None` where the kernel has none.
     pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
-        if let PoolState::NotYet = &*self.0.pool.borrow() {
+        let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
+        if first_use {
             let made = self.make_pool();
             self.0
                 .pool
@@ -694,6 +729,7 @@ impl Driver {
     }
 
     fn cancel_everything(&self) {
+        self.submit_those_late();
         let mut state = self.0.state.borrow_mut();
         state.closing = true;
         let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
@@ -703,6 +739,7 @@ impl Driver {
     /// Takes completions until `left` counts zero, or the deadline has passed.
     fn reap_until(&self, deadline: u64, left: impl Fn(&Slots) -> usize) {
         loop {
+            self.submit_those_late();
             let done = {
                 let state = self.0.state.borrow();
                 left(&state.slots) == 0 && state.backlog.is_empty()

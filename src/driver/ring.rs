@@ -141,6 +141,7 @@ impl Ring {
             Cqe {
                 result: cqe.result(),
                 flags: cqe.flags(),
+                buffer_at: 0,
             },
         ))
     }

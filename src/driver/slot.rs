@@ -34,6 +34,9 @@ use std::task::Waker;
 pub(crate) struct Cqe {
     pub(crate) result: i32,
     pub(crate) flags: u32,
+    /// Where in its provided buffer the received bytes begin; the driver notes it when the
+    /// completion comes, because later the order in which buffers were filled is not known.
+    pub(crate) buffer_at: u32,
 }
 
 impl Cqe {
@@ -41,6 +44,7 @@ impl Cqe {
     pub(crate) const GONE: Cqe = Cqe {
         result: i32::MIN,
         flags: 0,
+        buffer_at: 0,
     };
 
     /// Whether the same operation will complete again.
@@ -84,17 +88,20 @@ impl Token {
     }
 }
 
-/// An operation whose future is gone, kept until the kernel is done with its memory.
+/// An operation that nobody awaits: its future is gone, or it never had one (what a stream has
+/// accepted to send). It is kept until the kernel is done with its memory.
 pub(crate) trait Orphan {
     /// One completion, with more to come.
     fn item(&mut self, cqe: Cqe);
 
-    /// The last completion. What is returned is submitted in its turn: the way by which bytes
-    /// that a stream had already accepted still leave after the stream was dropped.
+    /// The last completion. What is returned is submitted in its turn: so a queue of bytes
+    /// empties itself, whether or not the stream that filled it is still there.
     fn last(self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>>;
 
-    /// The entry of a follow-up that [`last`](Orphan::last) returned.
-    fn prepare(&mut self) -> squeue::Entry;
+    /// The entry, of one that is submitted as an orphan.
+    fn prepare(&mut self) -> squeue::Entry {
+        unreachable!("this was submitted by its future")
+    }
 }
 
 /// How much a stream of completions may pile up before the kernel is asked to stop.
@@ -439,10 +446,6 @@ impl Orphan for WithUnread {
     fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
         self.deliver_unread();
         self.orphan.take().and_then(|orphan| orphan.last(cqe))
-    }
-
-    fn prepare(&mut self) -> squeue::Entry {
-        unreachable!("only a follow-up is prepared, and this is the first of its kind")
     }
 }
 

@@ -32,8 +32,7 @@ pub(crate) unsafe trait Op: Unpin + 'static {
         None
     }
 
-    /// Whether a drop in flight asks the kernel to cancel. Otherwise the operation runs to its
-    /// end: bytes that a stream has accepted are still sent.
+    /// Whether a drop in flight asks the kernel to cancel. Otherwise it runs to its end.
     fn cancel_on_drop(&self) -> bool {
         true
     }
@@ -44,15 +43,6 @@ pub(crate) trait Single: Op {
     type Output;
 
     fn complete(self, cqe: Cqe) -> Self::Output;
-
-    /// The last completion of an orphan. A follow-up that is returned is submitted in its turn.
-    fn orphaned(self, cqe: Cqe) -> Option<Self>
-    where
-        Self: Sized,
-    {
-        drop(self.complete(cqe));
-        None
-    }
 }
 
 /// An operation that completes any number of times.
@@ -153,15 +143,8 @@ impl<O: Single> Orphan for SingleOrphan<O> {
 
     fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
         let op = self.0.take().expect("an orphan has one last completion");
-        self.0 = op.orphaned(cqe);
-        if self.0.is_some() { Some(self) } else { None }
-    }
-
-    fn prepare(&mut self) -> squeue::Entry {
-        self.0
-            .as_mut()
-            .expect("a follow-up has its operation")
-            .prepare()
+        drop(op.complete(cqe));
+        None
     }
 }
 
@@ -258,9 +241,5 @@ impl<O: Multi> Orphan for MultiOrphan<O> {
     fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
         drop(self.0.item(cqe));
         None
-    }
-
-    fn prepare(&mut self) -> squeue::Entry {
-        unreachable!("a multishot operation has no follow-up")
     }
 }

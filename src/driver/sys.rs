@@ -8,7 +8,7 @@ use super::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
 use std::io;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
@@ -300,6 +300,16 @@ pub(crate) fn kernel_release() -> String {
     unsafe { CStr::from_ptr(name.release.as_ptr()) }
         .to_string_lossy()
         .into_owned()
+}
+
+/// Asks the C library's resolver. It blocks: for [`super::lookup`]'s thread only.
+pub(super) fn getaddrinfo(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let found: Vec<_> = (host, port).to_socket_addrs()?.collect();
+    if found.is_empty() {
+        let what = format!("the host name {host:?} has no address");
+        return Err(io::Error::new(io::ErrorKind::NotFound, what));
+    }
+    Ok(found)
 }
 
 /// A small file of the kernel's own (`/proc`, `/sys`), or nothing where there is none.

@@ -13,6 +13,7 @@
 mod deadline;
 mod file;
 mod path;
+mod send_queue;
 mod socket;
 
 pub(crate) use deadline::Deadline;
@@ -20,9 +21,9 @@ pub(crate) use file::{Allocate, Fsync, Read, Readv, SetLen, Write, Writev};
 pub(crate) use path::{
     Link, MakeDir, Metadata, OpenAt, Remove, Rename, Stat, StatTarget, Symlink, c_path,
 };
+pub(crate) use send_queue::SendQueue;
 pub(crate) use socket::{
-    AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendStream, SendVectored, SendZc,
-    SendZcItem,
+    AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendVectored, SendZc, SendZcItem,
 };
 
 use crate::driver::slot::Cqe;

@@ -113,7 +113,9 @@ impl Multi for RecvMulti {
         let chunk = self.fd.driver().with_pool(|pool| pool.take(cqe)).flatten();
         match (cqe.count(), chunk) {
             (Ok(n), Some(chunk)) if n > 0 => Received::Data(chunk),
-            (Ok(_), _) => Received::Eof,
+            (Ok(0), _) => Received::Eof,
+            // The buffers went with the runtime.
+            (Ok(_), _) => Received::Failed(crate::driver::gone()),
             (Err(error), _) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => Received::Paused { starved: true },
                 Some(libc::ECANCELED) => Received::Paused { starved: false },
@@ -176,7 +178,7 @@ unsafe impl<B: IoBuf> Op for Send<B> {
     }
 }
 
-fn send_flags(all: bool) -> i32 {
+pub(super) fn send_flags(all: bool) -> i32 {
     libc::MSG_NOSIGNAL | if all { libc::MSG_WAITALL } else { 0 }
 }
 
@@ -185,50 +187,6 @@ impl<B: IoBuf> Single for Send<B> {
 
     fn complete(self, cqe: Cqe) -> BufResult<usize, B> {
         (cqe.count(), self.buf)
-    }
-}
-
-/// Sends bytes that a stream has accepted already: they leave even if the stream is dropped.
-#[derive(Debug)]
-pub(crate) struct SendStream {
-    pub(crate) fd: Fd,
-    pub(crate) bytes: Vec<u8>,
-    /// How many of them were sent by an operation before this one.
-    pub(crate) sent: usize,
-    /// What was accepted while these were in flight; sent next, if the stream is gone by then.
-    pub(crate) next: Vec<u8>,
-}
-
-// SAFETY: the bytes live on the heap and are owned; nobody touches them while in flight.
-unsafe impl Op for SendStream {
-    fn prepare(&mut self) -> squeue::Entry {
-        let bytes = &self.bytes[self.sent..];
-        let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
-        opcode::Send::new(self.fd.target(), ptr, len)
-            .flags(send_flags(true))
-            .build()
-    }
-
-    fn cancel_on_drop(&self) -> bool {
-        false
-    }
-}
-
-impl Single for SendStream {
-    /// How many bytes were sent, and the operation's parts again.
-    type Output = (io::Result<usize>, SendStream);
-
-    fn complete(self, cqe: Cqe) -> (io::Result<usize>, SendStream) {
-        (cqe.count(), self)
-    }
-
-    fn orphaned(mut self, cqe: Cqe) -> Option<SendStream> {
-        self.sent += cqe.count().ok()?;
-        if self.sent == self.bytes.len() {
-            self.bytes = std::mem::take(&mut self.next);
-            self.sent = 0;
-        }
-        (!self.bytes.is_empty()).then_some(self)
     }
 }
 

@@ -11,20 +11,19 @@
 //! 6. The last `Executor` of a core drops what still lives, on its own thread.
 
 use super::budget::Budget;
+use super::id::{Id, Ids};
 use super::inbox::{Inbox, Unpark};
 use super::join::{JoinHandle, Joiner};
 use super::raw::{ABORT, BUSY, DONE, JOINED, LIVE, QUEUED, RawTask, TaskRef, Turn, drop_caught};
 use super::remote::Remote;
-use super::{Id, waker};
+use super::waker;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 
 /// References of the inbox that a core keeps for its next tasks; what is above is given back.
@@ -32,12 +31,6 @@ const SPARE_INBOX_REFS_MAX: usize = 4_096;
 
 /// Tasks that destructors may spawn during [`Executor::abort_all`] before it gives up on them.
 const ABORT_SPAWNED_MAX: usize = 65_536;
-
-/// Ids that a core takes from the process at a time.
-const IDS_PER_BLOCK: u64 = 1_024;
-
-/// The first id that no core has taken.
-static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     /// The executor whose turn it is on this thread, with one strong count of its `Rc`; or null.
@@ -61,11 +54,10 @@ struct Core {
     /// Strong references of `inbox` that no task owns at the moment: a task takes one and brings it
     /// back, so that neither spawn nor free counts atomically.
     spare_inbox_refs: Cell<usize>,
-    /// The next id and the first that is not ours.
-    ids: Cell<(u64, u64)>,
+    ids: Ids,
     /// Whose code is running.
     current_id: Cell<Option<Id>>,
-    /// A turn is being made: a second one inside would poll out of order.
+    /// A task may be `BUSY`: a turn within this one could poll it, or drop it, a second time.
     in_turn: Cell<bool>,
     stats: Cell<TaskStats>,
 }
@@ -98,7 +90,7 @@ impl Executor {
             ready_last: Cell::new(None),
             live_first: Cell::new(None),
             spare_inbox_refs: Cell::new(0),
-            ids: Cell::new((0, 0)),
+            ids: Ids::default(),
             current_id: Cell::new(None),
             in_turn: Cell::new(false),
             stats: Cell::new(TaskStats::default()),
@@ -118,10 +110,10 @@ impl Executor {
 
     /// Queues a new task, which is polled in one of the next turns.
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        self.core.spawn(future, self.core.next_id())
+        self.core.spawn(future, self.core.ids.next())
     }
 
-    /// As [`spawn`](Self::spawn), with an id that [`process_id`] gave.
+    /// As [`spawn`](Self::spawn), with an id that [`Id::unique`] gave.
     pub(super) fn spawn_as<F: Future + 'static>(&self, id: Id, future: F) -> JoinHandle<F::Output> {
         self.core.spawn(future, id)
     }
@@ -130,7 +122,7 @@ impl Executor {
     /// if tasks are still ready.
     ///
     /// # Panics
-    /// If it is called by a task of the same executor.
+    /// If it is called by a task of the same executor, or by a destructor during `abort_all`.
     pub(crate) fn run(&self, budget: &mut Budget) -> bool {
         assert!(
             !self.core.in_turn.replace(true),
@@ -183,6 +175,8 @@ impl Executor {
     /// beyond stays live. A task that is running (it is what calls this) ends at its next turn.
     pub(crate) fn abort_all(&self) -> usize {
         let _entered = self.enter();
+        // A destructor that made a turn could meet its own task.
+        let outer = self.core.in_turn.replace(true);
         let most = self.live() + ABORT_SPAWNED_MAX;
         let mut dropped = 0;
         while dropped < most {
@@ -193,6 +187,7 @@ impl Executor {
             dropped += 1;
         }
         self.core.forget_ended();
+        self.core.in_turn.set(outer);
         dropped
     }
 
@@ -279,18 +274,6 @@ impl Core {
         unsafe { JoinHandle::new(task) }
     }
 
-    /// An id that no other task of the process has.
-    fn next_id(&self) -> Id {
-        let (next, end) = self.ids.get();
-        let (next, end) = if next < end {
-            (next, end)
-        } else {
-            take_ids(IDS_PER_BLOCK)
-        };
-        self.ids.set((next + 1, end));
-        id_of(next)
-    }
-
     /// A strong reference of the inbox for a new task.
     fn take_inbox(&self) -> NonNull<Inbox> {
         let inbox = Arc::as_ptr(&self.inbox);
@@ -318,8 +301,8 @@ impl Core {
         self.count(|stats| stats.polls += 1);
         header.set(BUSY);
         let outer = self.current_id.replace(Some(header.id()));
-        // SAFETY: this is the owner thread; the task is live and not done, and was not busy: a
-        // turn within a turn is refused, and `cancel` ends what it touches.
+        // SAFETY: this is the owner thread; the task is live and not done, and was not busy, since
+        // `in_turn` refuses a turn within whatever makes tasks busy.
         let turn = unsafe { task.poll() };
         self.current_id.set(outer);
         match turn {
@@ -461,22 +444,6 @@ impl Core {
     }
 }
 
-/// Takes `count` ids that nobody else will get: the first, and the one after the last.
-fn take_ids(count: u64) -> (u64, u64) {
-    let first = NEXT_ID.fetch_add(count, Ordering::Relaxed);
-    (first, first + count)
-}
-
-fn id_of(number: u64) -> Id {
-    // 2^64 ids last for centuries; the count begins at 1.
-    Id(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))
-}
-
-/// An id for a task that another thread will start.
-pub(super) fn process_id() -> Id {
-    id_of(take_ids(1).0)
-}
-
 /// Restores the thread's former executor when it is dropped.
 pub(crate) struct EnterGuard {
     /// What `CURRENT` was, with its strong count.
@@ -521,7 +488,7 @@ fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
 /// Spawns on the current executor; gives the future back if there is none.
 pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
     with_current(|core| match core {
-        Some(core) => Ok(core.spawn(future, core.next_id())),
+        Some(core) => Ok(core.spawn(future, core.ids.next())),
         None => Err(future),
     })
 }

@@ -100,9 +100,8 @@ impl<T> JoinHandle<T> {
     #[must_use]
     pub fn abort_handle(&self) -> AbortHandle {
         // SAFETY: this handle keeps the task alive.
-        AbortHandle {
-            task: unsafe { TaskRef::new(self.task) },
-        }
+        let task = unsafe { TaskRef::new(self.task) };
+        AbortHandle { task }
     }
 
     /// Whether the task has ended, with an output or without.

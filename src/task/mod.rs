@@ -11,7 +11,7 @@
 //! 5. User code (poll, destructors, foreign wakers) runs with no borrow of ours held, and what it
 //!    panics with goes to the task's own handle and nowhere else.
 //! 6. The future is dropped *before* whoever joins it is woken.
-//! 7. The thread's current executor is one pointer; [`Executor::enter`] swaps it, so that several
+//! 7. The thread's current executor is one pointer; `Executor::enter` swaps it, so that several
 //!    cores can take turns on one thread.
 //!
 //! ```text
@@ -31,6 +31,7 @@
 mod budget;
 mod error;
 mod executor;
+mod id;
 mod inbox;
 mod join;
 mod join_set;
@@ -41,15 +42,14 @@ mod waker;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
 use std::future::Future;
-use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 pub(crate) use budget::Budget;
 pub use error::JoinError;
 pub(crate) use executor::{EnterGuard, Executor, TaskStats};
+pub use id::Id;
 pub(crate) use inbox::Unpark;
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
@@ -146,23 +146,4 @@ impl Future for YieldNow {
 #[must_use]
 pub fn current_id() -> Option<Id> {
     executor::current_id()
-}
-
-/// Names a task. No two tasks of one process have the same id; the order means nothing.
-///
-/// # Examples
-/// ```no_run
-/// corering::block_on(async {
-///     let task = corering::spawn(async { corering::task::current_id() });
-///     let id: corering::task::Id = task.id();
-///     assert_eq!(task.await.unwrap(), Some(id));
-/// });
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Id(NonZeroU64);
-
-impl fmt::Display for Id {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }

@@ -75,6 +75,10 @@ pub(super) struct Header {
     id: Id,
 }
 
+/// With the 32 bytes of a small future a task is 120 bytes: glibc's largest fast class. Above it,
+/// spawn and join measured 64 ns instead of 39.
+const _: () = assert!(size_of::<Header>() <= 88);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Content {
     Future,

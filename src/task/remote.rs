@@ -43,7 +43,7 @@ impl Remote {
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        let id = executor::process_id();
+        let id = Id::unique();
         let shared = Arc::new(Shared::new());
         let outbox = Outbox {
             id,

@@ -249,3 +249,19 @@ fn destructors_of_aborted_tasks_join_and_wake_others() {
     cancelled(waiting);
     assert_eq!(counts.drops.get(), 1);
 }
+
+#[test]
+fn a_destructor_cannot_make_a_turn() {
+    let executor = executor();
+    let inner = executor.clone();
+    let guard = OnDrop(move || {
+        inner.run(&mut unlimited());
+    });
+    let task = executor.spawn(async move {
+        let _guard = guard;
+        std::future::pending::<()>().await;
+    });
+    assert_eq!(executor.abort_all(), 1);
+    assert!(ready(task).unwrap_err().is_panic());
+    run(&executor);
+}

@@ -1,5 +1,10 @@
 //! Wakes: here, from elsewhere, twice, and too late.
 
+#![allow(
+    clippy::waker_clone_wake,
+    reason = "cloning and waking by value is what is tested"
+)]
+
 use super::*;
 use std::sync::Barrier;
 use std::thread;

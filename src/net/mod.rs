@@ -1,0 +1,36 @@
+//! Sockets: TCP streams, listeners, and the addresses they speak of.
+//!
+//! A stream has three faces, with no wrapper type between them:
+//! - [`recv`](TcpStream::recv) and [`send`](TcpStream::send): buffers that the kernel filled, or
+//!   takes, as they are; nothing is copied in user space;
+//! - [`read`](TcpStream::read) and [`write`](TcpStream::write) on `&mut [u8]` and `&[u8]`, and the
+//!   traits `AsyncRead`, `AsyncBufRead` and `AsyncWrite` of `futures` (always), `tokio::io` and
+//!   `hyper::rt` (by feature): safe to drop at any time, since no operation in flight ever points
+//!   into the caller's memory;
+//! - [`read_owned`](TcpStream::read_owned): straight from the kernel into the caller's own buffer,
+//!   for bulk data.
+//!
+//! The stream owns its operations, a future only borrows the result: dropping a `recv` or an
+//! `accept` loses nothing, the next call returns it.
+
+mod addr;
+mod backoff;
+mod connect;
+mod listener;
+mod options;
+mod owned_read;
+mod receiver;
+mod sender;
+mod socket;
+mod split;
+mod tcp;
+mod traits;
+
+pub use crate::driver::buf_ring::RecvBuf;
+pub use addr::{ToSocketAddrs, lookup_host};
+pub use listener::{Accept, Incoming, TcpListener};
+pub use owned_read::ReadOwned;
+pub use sender::{Torn, ZeroCopyBuf};
+pub use socket::TcpSocket;
+pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
+pub use tcp::{IntoStdError, TcpStream};

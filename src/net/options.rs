@@ -1,0 +1,150 @@
+//! Socket options, written once for streams and for sockets that are not connected yet.
+//!
+//! Every one is a plain `getsockopt(2)` or `setsockopt(2)`, which answers at once.
+
+use socket2::SockAddr;
+use std::io;
+use std::net::SocketAddr;
+
+/// The address of an internet socket.
+pub(super) fn socket_addr(address: SockAddr) -> io::Result<SocketAddr> {
+    address.as_socket().ok_or_else(|| {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "this is no internet socket: no such address",
+        )
+    })
+}
+
+/// The options that a TCP socket has before and after it is connected; `self.sock()` is the
+/// socket.
+macro_rules! tcp_options {
+    () => {
+        /// Whether small segments are sent at once (`TCP_NODELAY`).
+        pub fn nodelay(&self) -> io::Result<bool> {
+            self.sock().tcp_nodelay()
+        }
+
+        /// Sets whether small segments are sent at once, instead of waiting for more or for the
+        /// peer's acknowledgement. Off by default, as the kernel has it.
+        pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
+            self.sock().set_tcp_nodelay(nodelay)
+        }
+
+        /// How long a close waits for unsent data (`SO_LINGER`).
+        pub fn linger(&self) -> io::Result<Option<Duration>> {
+            self.sock().linger()
+        }
+
+        /// Sets how long a close waits for unsent data, in whole seconds. The wait blocks the
+        /// core; zero resets the connection at the close instead.
+        pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
+            self.sock().set_linger(linger)
+        }
+
+        /// Resets the connection when it is closed.
+        pub fn set_zero_linger(&self) -> io::Result<()> {
+            self.set_linger(Some(Duration::ZERO))
+        }
+
+        /// Whether an idle connection is probed (`SO_KEEPALIVE`).
+        pub fn keepalive(&self) -> io::Result<bool> {
+            self.sock().keepalive()
+        }
+
+        /// Sets whether an idle connection is probed, at the system's own intervals.
+        pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
+            self.sock().set_keepalive(keepalive)
+        }
+
+        /// Probes an idle connection after `idle`, every `interval`, and gives it up after
+        /// `retries` probes without an answer.
+        pub fn set_keepalive_params(
+            &self,
+            idle: Duration,
+            interval: Duration,
+            retries: u32,
+        ) -> io::Result<()> {
+            let params = socket2::TcpKeepalive::new();
+            let params = params
+                .with_time(idle)
+                .with_interval(interval)
+                .with_retries(retries);
+            self.sock().set_tcp_keepalive(&params)
+        }
+
+        /// How long sent data may stay without an acknowledgement (`TCP_USER_TIMEOUT`).
+        pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
+            self.sock().tcp_user_timeout()
+        }
+
+        /// Sets how long sent data may stay without an acknowledgement before the connection is
+        /// given up.
+        pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+            self.sock().set_tcp_user_timeout(timeout)
+        }
+
+        /// The size of the kernel's send buffer, in bytes (`SO_SNDBUF`; it doubles what was set).
+        pub fn send_buffer_size(&self) -> io::Result<u32> {
+            self.sock().send_buffer_size().map(|size| size as u32)
+        }
+
+        /// Sets the size of the kernel's send buffer, in bytes.
+        pub fn set_send_buffer_size(&self, bytes: u32) -> io::Result<()> {
+            self.sock().set_send_buffer_size(bytes as usize)
+        }
+
+        /// The size of the kernel's receive buffer, in bytes (`SO_RCVBUF`; it doubles what was
+        /// set).
+        pub fn recv_buffer_size(&self) -> io::Result<u32> {
+            self.sock().recv_buffer_size().map(|size| size as u32)
+        }
+
+        /// Sets the size of the kernel's receive buffer, in bytes.
+        pub fn set_recv_buffer_size(&self, bytes: u32) -> io::Result<()> {
+            self.sock().set_recv_buffer_size(bytes as usize)
+        }
+
+        /// The time to live of outgoing IPv4 packets (`IP_TTL`).
+        pub fn ttl(&self) -> io::Result<u32> {
+            self.sock().ttl_v4()
+        }
+
+        /// Sets the time to live of outgoing IPv4 packets.
+        pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+            self.sock().set_ttl_v4(ttl)
+        }
+
+        /// The type of service of outgoing IPv4 packets (`IP_TOS`).
+        pub fn tos(&self) -> io::Result<u32> {
+            self.sock().tos_v4()
+        }
+
+        /// Sets the type of service of outgoing IPv4 packets.
+        pub fn set_tos(&self, tos: u32) -> io::Result<()> {
+            self.sock().set_tos_v4(tos)
+        }
+
+        /// The device to which the socket is bound (`SO_BINDTODEVICE`).
+        pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
+            self.sock().device()
+        }
+
+        /// Binds the socket to a device, such as `eth0`; `None` frees it.
+        pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
+            self.sock().bind_device(interface)
+        }
+
+        /// The socket's own address.
+        pub fn local_addr(&self) -> io::Result<SocketAddr> {
+            socket_addr(self.sock().local_addr()?)
+        }
+
+        /// The error that the socket has stored, and takes it away (`SO_ERROR`).
+        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+            self.sock().take_error()
+        }
+    };
+}
+
+pub(super) use tcp_options;

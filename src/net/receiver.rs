@@ -1,0 +1,316 @@
+//! The receiving half of a stream: a multishot receive that the stream owns, and what it brought.
+//!
+//! ```text
+//!   Idle ──first poll──► Armed ──data──► chunks queue in the slot, up to a cap
+//!                          │  ▲                     └─ beyond it: stopped; armed anew when read
+//!            no buffers    ▼  │ buffers came back
+//!                        InLine ──patience over──► Heap (one receive into own memory) ──► Idle
+//!   Late: a `read_owned` was dropped in flight; what it receives is the next chunk
+//! ```
+//! Only one receive of a stream is in flight at a time: two would complete in any order.
+
+use super::owned_read::LateRead;
+use crate::driver::buf_ring::RecvBuf;
+use crate::driver::fd::Fd;
+use crate::driver::starved::{Place, Turn};
+use crate::driver::submit::{Submit, SubmitMulti};
+use crate::op::{Received, Recv, RecvMulti};
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Received bytes that may wait for the reader before the kernel is asked to stop; TCP then
+/// slows the sender down.
+const QUEUE_BYTES_MAX: usize = 256 * 1024;
+/// What a receive into the heap takes at most, in bytes.
+const HEAP_BYTES: usize = 16 * 1024;
+
+#[derive(Debug)]
+pub(super) struct Receiver {
+    fd: Fd,
+    armed: SubmitMulti<RecvMulti>,
+    /// What was received but not wholly read.
+    current: Option<RecvBuf>,
+    mode: Mode,
+    eof: bool,
+}
+
+enum Mode {
+    /// The multishot receive, armed or not.
+    Multi,
+    InLine(Place),
+    Heap(Submit<Recv<Vec<u8>>>),
+    Late(Box<dyn LateRead>),
+}
+
+impl std::fmt::Debug for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Mode::Multi => "Multi",
+            Mode::InLine(_) => "InLine",
+            Mode::Heap(_) => "Heap",
+            Mode::Late(_) => "Late",
+        })
+    }
+}
+
+impl Receiver {
+    pub(super) fn new(fd: Fd) -> Receiver {
+        let op = RecvMulti {
+            fd: fd.clone(),
+            queue_bytes_max: QUEUE_BYTES_MAX,
+        };
+        let armed = SubmitMulti::new(fd.driver(), op);
+        Receiver {
+            fd,
+            armed,
+            current: None,
+            mode: Mode::Multi,
+            eof: false,
+        }
+    }
+
+    pub(super) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    /// The next chunk; `None` at the end.
+    pub(super) fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
+        let Some(mut chunk) = (match self.current.take() {
+            Some(chunk) => Some(chunk),
+            None => ready!(self.poll_chunk(cx))?,
+        }) else {
+            return Poll::Ready(Ok(None));
+        };
+        // Neighbours in the same memory become one chunk, for one send instead of several.
+        while self.armed.ready_len() > 0 {
+            match self.poll_chunk(cx) {
+                Poll::Ready(Ok(Some(next))) => {
+                    if let Err(next) = chunk.unsplit(next) {
+                        self.current = Some(next);
+                        break;
+                    }
+                }
+                // An end or an error comes again, with the next call.
+                Poll::Ready(Ok(None)) | Poll::Pending => break,
+                Poll::Ready(Err(error)) => {
+                    self.keep_error(&error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(Some(chunk)))
+    }
+
+    /// An error that was found behind a chunk: the kernel has reported it, and will not again.
+    fn keep_error(&mut self, error: &io::Error) {
+        self.mode = Mode::Late(Box::new(KeptError(error.raw_os_error())));
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
+        loop {
+            if self.eof {
+                return Poll::Ready(Ok(None));
+            }
+            match &mut self.mode {
+                Mode::Multi => {
+                    if !self.armed.is_armed() && !self.may_arm() {
+                        continue;
+                    }
+                    if let Some(chunk) = ready!(self.poll_multi(cx))? {
+                        return Poll::Ready(Ok(Some(chunk)));
+                    }
+                }
+                Mode::InLine(place) => {
+                    let turn = ready!(self.fd.driver().poll_buffers(place, cx));
+                    self.mode = match turn {
+                        Turn::Buffers => Mode::Multi,
+                        Turn::Heap => Mode::Heap(self.heap_receive()),
+                    };
+                    if turn == Turn::Buffers {
+                        // Not asked again whether buffers are there: it was this one's turn.
+                        let _ = ready!(self.poll_multi(cx));
+                    }
+                }
+                Mode::Heap(submit) => {
+                    let (result, bytes) = ready!(Pin::new(submit).poll(cx));
+                    self.mode = Mode::Multi;
+                    return Poll::Ready(self.taken(result, bytes));
+                }
+                Mode::Late(late) => {
+                    let result = ready!(late.poll_late(cx));
+                    self.mode = Mode::Multi;
+                    match result {
+                        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                        Ok(bytes) => return Poll::Ready(self.taken(Ok(bytes.len()), bytes)),
+                    }
+                }
+            }
+        }
+    }
+
+    fn taken(&mut self, result: io::Result<usize>, bytes: Vec<u8>) -> io::Result<Option<RecvBuf>> {
+        if result? == 0 {
+            self.eof = true;
+            return Ok(None);
+        }
+        Ok(Some(RecvBuf::from(bytes)))
+    }
+
+    /// Whether buffers are there for the multishot receive; sets the mode if not.
+    fn may_arm(&mut self) -> bool {
+        let driver = self.fd.driver();
+        match driver.with_pool(|pool| pool.available() > 0) {
+            Some(true) => return true,
+            Some(false) => self.mode = Mode::InLine(Place::default()),
+            None => self.mode = Mode::Heap(self.heap_receive()),
+        }
+        false
+    }
+
+    fn heap_receive(&self) -> Submit<Recv<Vec<u8>>> {
+        self.fd.driver().note_heap_receive();
+        let buf = Vec::with_capacity(HEAP_BYTES);
+        let op = Recv {
+            fd: self.fd.clone(),
+            buf,
+            flags: 0,
+            poll_first: false,
+        };
+        Submit::new(self.fd.driver(), op)
+    }
+
+    /// The next chunk of the multishot receive; `None` when something else is to be done first.
+    fn poll_multi(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
+        match ready!(self.armed.poll_next(cx)) {
+            Some(Received::Data(chunk)) => Poll::Ready(Ok(Some(chunk))),
+            Some(Received::Eof) => {
+                self.eof = true;
+                Poll::Ready(Ok(None))
+            }
+            Some(Received::Paused { starved: true }) => {
+                self.mode = Mode::InLine(Place::default());
+                // Nothing follows a completion that says so; the slot is freed by this poll.
+                let _ = self.armed.poll_next(cx);
+                Poll::Ready(Ok(None))
+            }
+            // Stopped because the reader was slow, or ended by the kernel: armed anew.
+            Some(Received::Paused { starved: false }) | None => Poll::Ready(Ok(None)),
+            Some(Received::Failed(error)) => Poll::Ready(Err(error)),
+        }
+    }
+
+    /// Copies what there is to `buf`; 0 at the end, or for an empty `buf`.
+    pub(super) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut n = 0;
+        while n < buf.len() {
+            if n > 0 && self.current.is_none() && self.armed.ready_len() == 0 {
+                break;
+            }
+            let chunk = match self.poll_fill(cx) {
+                Poll::Ready(Ok(chunk)) => chunk,
+                Poll::Ready(Err(error)) if n > 0 => {
+                    self.keep_error(&error);
+                    break;
+                }
+                _ if n > 0 => break,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            };
+            if chunk.is_empty() {
+                break;
+            }
+            let take = chunk.len().min(buf.len() - n);
+            buf[n..n + take].copy_from_slice(&chunk[..take]);
+            n += take;
+            self.consume(take);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Lends what is there, without a copy; empty at the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        if self.current.is_none() {
+            self.current = ready!(self.poll_chunk(cx))?;
+        }
+        Poll::Ready(Ok(self.current.as_deref().unwrap_or_default()))
+    }
+
+    /// Takes `n` bytes off what was lent.
+    pub(super) fn consume(&mut self, n: usize) {
+        if let Some(chunk) = &mut self.current {
+            chunk.advance(n);
+            if chunk.is_empty() {
+                self.current = None;
+            }
+        }
+    }
+
+    /// What waits to be read, if the first poll of a receive would find it.
+    pub(super) fn current_mut(&mut self) -> &mut Option<RecvBuf> {
+        &mut self.current
+    }
+
+    /// Ready once no receive is in flight. What comes in the meantime is kept for the next read;
+    /// then this is ready too, with `true`: something is there to be read.
+    pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.current.is_some() || self.eof {
+            return Poll::Ready(Ok(true));
+        }
+        self.armed.cancel();
+        while self.armed.is_armed() {
+            match ready!(self.armed.poll_next(cx)) {
+                Some(Received::Data(chunk)) => {
+                    self.current = Some(chunk);
+                    return Poll::Ready(Ok(true));
+                }
+                Some(Received::Eof) => {
+                    self.eof = true;
+                    return Poll::Ready(Ok(true));
+                }
+                Some(Received::Paused { .. }) | None => {}
+                Some(Received::Failed(error)) => return Poll::Ready(Err(error)),
+            }
+        }
+        if let Mode::InLine(place) = &mut self.mode {
+            self.fd.driver().leave_line(place);
+            self.mode = Mode::Multi;
+        }
+        if let Mode::Multi = self.mode {
+            return Poll::Ready(Ok(false));
+        }
+        self.current = ready!(self.poll_chunk(cx))?;
+        Poll::Ready(Ok(true))
+    }
+
+    /// A `read_owned` was dropped in flight: what it brings is read next.
+    pub(super) fn adopt(&mut self, late: Box<dyn LateRead>) {
+        self.mode = Mode::Late(late);
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        if let Mode::InLine(place) = &mut self.mode {
+            self.fd.driver().leave_line(place);
+        }
+    }
+}
+
+/// An error that is delivered by the next read.
+struct KeptError(Option<i32>);
+
+impl LateRead for KeptError {
+    fn poll_late(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let error = self
+            .0
+            .map_or_else(crate::driver::gone, io::Error::from_raw_os_error);
+        Poll::Ready(Err(error))
+    }
+}

@@ -1,0 +1,325 @@
+//! The sending half of a stream: bytes that it has accepted, and sends of owned buffers.
+//!
+//! `write` copies into the queue ([`SendQueue`]), which empties itself. `send` waits for the queue
+//! and then gives the kernel the caller's buffer. A `send` that is dropped in flight may have sent
+//! any part of its bytes: the stream is *torn* then, and says so until that is acknowledged, for
+//! what follows would stand behind bytes that nobody can name.
+
+use crate::buf::{BufResult, IoBuf};
+use crate::driver::fd::Fd;
+use crate::driver::submit::{Submit, SubmitMulti};
+use crate::driver::sys;
+use crate::op::{Send, SendQueue, SendVectored, SendZc, SendZcItem};
+use std::cell::Cell;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+/// How long a peer may take nothing of what a dropped stream still has to send.
+const LINGER_MAX: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+pub(super) struct Sender {
+    fd: Fd,
+    /// `None` only while the stream is taken apart.
+    queue: Option<SendQueue>,
+    torn: Cell<bool>,
+    /// The write side was shut down here.
+    shut: bool,
+}
+
+/// A send was dropped before it had completed, so any part of its bytes may have been sent. Every
+/// further write fails with this, as the source of an `io::Error` of the kind `BrokenPipe`, until
+/// [`clear_torn`](super::TcpStream::clear_torn) is called.
+///
+/// ```no_run
+/// # async fn f(mut stream: corering::net::TcpStream) -> std::io::Result<()> {
+/// use corering::net::Torn;
+/// if let Err(error) = stream.write_all(b"next").await {
+///     let torn = error.get_ref().is_some_and(|source| source.is::<Torn>());
+///     assert!(torn || error.raw_os_error().is_some());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Torn(());
+
+impl fmt::Display for Torn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a send was dropped before it had completed, so an unknown part of its bytes was \
+             sent: close the stream, or call clear_torn() if the protocol can go on",
+        )
+    }
+}
+
+impl std::error::Error for Torn {}
+
+/// Marks the stream as torn, unless the send completes.
+struct TornGuard<'a> {
+    torn: &'a Cell<bool>,
+    in_flight: bool,
+}
+
+impl Drop for TornGuard<'_> {
+    fn drop(&mut self) {
+        if self.in_flight {
+            self.torn.set(true);
+        }
+    }
+}
+
+impl TornGuard<'_> {
+    /// Awaits a send; dropped before its end, it tears the stream.
+    async fn run<F: Future>(mut self, send: F) -> F::Output {
+        self.in_flight = true;
+        let output = send.await;
+        self.in_flight = false;
+        output
+    }
+}
+
+impl Sender {
+    pub(super) fn new(fd: Fd) -> Sender {
+        let queue = Some(SendQueue::new(fd.clone()));
+        Sender {
+            fd,
+            queue,
+            torn: Cell::new(false),
+            shut: false,
+        }
+    }
+
+    pub(super) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn queue(&self) -> &SendQueue {
+        self.queue
+            .as_ref()
+            .expect("a stream that is used was not taken apart")
+    }
+
+    pub(super) fn clear_torn(&self) -> bool {
+        self.torn.replace(false)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        if self.torn.get() {
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, Torn(())));
+        }
+        if self.shut {
+            return Err(io::Error::from_raw_os_error(libc::EPIPE));
+        }
+        Ok(())
+    }
+
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check()?;
+        self.queue().poll_push(bytes, cx)
+    }
+
+    /// Takes as much of the pieces as there is room for.
+    pub(super) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        let mut taken = 0;
+        for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
+            match self.queue().poll_push(piece, cx) {
+                Poll::Ready(Ok(n)) => taken += n,
+                other if taken == 0 => return other,
+                _ => break,
+            }
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_torn()?;
+        self.queue().poll_empty(cx)
+    }
+
+    fn check_torn(&self) -> io::Result<()> {
+        if self.shut { Ok(()) } else { self.check() }
+    }
+
+    /// Sends what was accepted, then ends the write side.
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shut {
+            return Poll::Ready(Ok(()));
+        }
+        ready!(self.queue().poll_empty(cx))?;
+        self.shut = true;
+        match sys::shutdown(&self.fd, Shutdown::Write) {
+            // The peer was faster: the connection is down on both sides.
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
+    }
+
+    /// The write side ends as soon as everything is sent, without anybody waiting for it.
+    pub(super) fn shutdown_in_background(&mut self) {
+        if !self.shut && self.queue.is_some() {
+            self.shut = true;
+            self.queue().shutdown_when_empty();
+        }
+    }
+
+    async fn ready_to_send(&self) -> io::Result<()> {
+        self.check()?;
+        poll_fn(|cx| self.poll_flush(cx)).await
+    }
+
+    fn guard(&self) -> TornGuard<'_> {
+        TornGuard {
+            torn: &self.torn,
+            in_flight: false,
+        }
+    }
+
+    pub(super) async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
+        if let Err(error) = self.ready_to_send().await {
+            return (Err(error), buf);
+        }
+        let op = Send {
+            fd: self.fd.clone(),
+            buf,
+            all: false,
+        };
+        self.guard().run(Submit::new(self.fd.driver(), op)).await
+    }
+
+    pub(super) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
+        if let Err(error) = self.ready_to_send().await {
+            return (Err(error), buf);
+        }
+        self.guard().run(self.send_rest(buf)).await
+    }
+
+    async fn send_rest<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
+        let (mut sent, len) = (0, buf.buf_len());
+        while sent < len {
+            let op = Send {
+                fd: self.fd.clone(),
+                buf: buf.slice(sent..),
+                all: true,
+            };
+            let (result, slice) = Submit::new(self.fd.driver(), op).await;
+            buf = slice.into_inner();
+            match result {
+                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
+                Ok(n) => sent += n,
+                Err(error) => return (Err(error), buf),
+            }
+        }
+        (Ok(()), buf)
+    }
+
+    pub(super) async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
+        if let Err(error) = self.ready_to_send().await {
+            return (Err(error), bufs);
+        }
+        let op = SendVectored::new(self.fd.clone(), bufs, false);
+        self.guard().run(Submit::new(self.fd.driver(), op)).await
+    }
+
+    pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
+        let op = SendZc {
+            fd: self.fd.clone(),
+            buf,
+        };
+        let mut submit = SubmitMulti::new(self.fd.driver(), op);
+        if let Err(error) = self.ready_to_send().await {
+            return (
+                Err(error),
+                ZeroCopyBuf {
+                    submit: Some(submit),
+                },
+            );
+        }
+        if !self.fd.driver().features().send_zc {
+            return (
+                Err(io::ErrorKind::Unsupported.into()),
+                ZeroCopyBuf {
+                    submit: Some(submit),
+                },
+            );
+        }
+        let sent = poll_fn(|cx| {
+            Poll::Ready(match ready!(submit.poll_next(cx)) {
+                Some(SendZcItem::Sent(result)) => result,
+                _ => unreachable!("the result of a zero-copy send comes first"),
+            })
+        });
+        let result = self.guard().run(sent).await;
+        (
+            result,
+            ZeroCopyBuf {
+                submit: Some(submit),
+            },
+        )
+    }
+
+    /// Whether everything was sent, and what is left when the queue is gone.
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue().is_idle()
+    }
+
+    /// Takes the half apart; the queue is idle.
+    pub(super) fn release(mut self) {
+        drop(self.queue.take().map(SendQueue::release));
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        // The queue goes on sending by itself. A peer that takes nothing shall not keep it for
+        // ever: the kernel ends such a connection then.
+        if self.queue.as_ref().is_some_and(|queue| !queue.is_idle()) {
+            let _ = sys::sock(&self.fd).set_tcp_user_timeout(Some(LINGER_MAX));
+        }
+    }
+}
+
+/// The buffer of a zero-copy send, which the kernel may still be reading: awaiting it gives the
+/// buffer back when the kernel is done. Dropped, it goes then by itself.
+///
+/// ```no_run
+/// # async fn f(mut stream: corering::net::TcpStream) -> std::io::Result<()> {
+/// let (result, lent) = stream.send_zc(vec![7u8; 1 << 20]).await;
+/// println!("{} bytes sent", result?);
+/// let buf: Vec<u8> = lent.await;
+/// # Ok(()) }
+/// ```
+#[must_use = "the buffer comes back only when this is awaited"]
+pub struct ZeroCopyBuf<B: IoBuf> {
+    submit: Option<SubmitMulti<SendZc<B>>>,
+}
+
+impl<B: IoBuf> Future for ZeroCopyBuf<B> {
+    type Output = B;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<B> {
+        let submit = self.submit.as_mut().expect("a buffer comes back once");
+        while submit.is_armed() {
+            ready!(submit.poll_next(cx));
+        }
+        match self.submit.take().map(SubmitMulti::into_op) {
+            Some(Ok(op)) => Poll::Ready(op.buf),
+            _ => unreachable!("the operation is not armed"),
+        }
+    }
+}
+
+impl<B: IoBuf> fmt::Debug for ZeroCopyBuf<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ZeroCopyBuf").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,255 @@
+//! The stream traits of `futures`, and by feature of `tokio` and `hyper`, on streams and halves.
+//!
+//! They are safe to drop at any time: what is received stays in the stream, and what
+//! `poll_write` has accepted is the stream's. `poll_flush` waits until the kernel has taken
+//! everything, except for hyper, which flushes after every message: the queue leaves by itself,
+//! so waiting for it would only cost a wake.
+
+use super::receiver::Receiver;
+use super::sender::Sender;
+use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
+use super::tcp::TcpStream;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+/// Where the traits find a direction.
+trait Reads: Unpin {
+    fn receiver(&mut self) -> &mut Receiver;
+}
+
+trait Writes: Unpin {
+    fn sender_mut(&mut self) -> &mut Sender;
+}
+
+impl Reads for TcpStream {
+    fn receiver(&mut self) -> &mut Receiver {
+        &mut self.rx
+    }
+}
+
+impl Writes for TcpStream {
+    fn sender_mut(&mut self) -> &mut Sender {
+        &mut self.tx
+    }
+}
+
+impl Reads for ReadHalf<'_> {
+    fn receiver(&mut self) -> &mut Receiver {
+        self.rx
+    }
+}
+
+impl Writes for WriteHalf<'_> {
+    fn sender_mut(&mut self) -> &mut Sender {
+        self.sender()
+    }
+}
+
+impl Reads for OwnedReadHalf {
+    fn receiver(&mut self) -> &mut Receiver {
+        &mut self.rx
+    }
+}
+
+impl Writes for OwnedWriteHalf {
+    fn sender_mut(&mut self) -> &mut Sender {
+        self.sender()
+    }
+}
+
+macro_rules! impl_futures_read {
+    ($($type:ty),*) => {$(
+        impl futures_io::AsyncRead for $type {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                self.receiver().poll_read(cx, buf)
+            }
+        }
+
+        impl futures_io::AsyncBufRead for $type {
+            fn poll_fill_buf(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<&[u8]>> {
+                self.get_mut().receiver().poll_fill(cx)
+            }
+
+            fn consume(mut self: Pin<&mut Self>, n: usize) {
+                self.receiver().consume(n);
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl tokio::io::AsyncRead for $type {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut tokio::io::ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let room = buf.remaining();
+                let chunk = ready!(fill_some(self.receiver(), cx, room))?;
+                buf.put_slice(chunk);
+                let n = chunk.len();
+                self.receiver().consume(n);
+                Poll::Ready(Ok(()))
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl tokio::io::AsyncBufRead for $type {
+            fn poll_fill_buf(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<&[u8]>> {
+                self.get_mut().receiver().poll_fill(cx)
+            }
+
+            fn consume(mut self: Pin<&mut Self>, n: usize) {
+                self.receiver().consume(n);
+            }
+        }
+    )*};
+}
+
+/// At most `room` bytes of what is there. (Nothing is waited for where there is no room.)
+#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+fn fill_some<'a>(
+    receiver: &'a mut Receiver,
+    cx: &mut Context<'_>,
+    room: usize,
+) -> Poll<io::Result<&'a [u8]>> {
+    if room == 0 {
+        return Poll::Ready(Ok(&[]));
+    }
+    let chunk = ready!(receiver.poll_fill(cx))?;
+    Poll::Ready(Ok(&chunk[..chunk.len().min(room)]))
+}
+
+macro_rules! impl_futures_write {
+    ($($type:ty),*) => {$(
+        impl futures_io::AsyncWrite for $type {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.sender_mut().poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.sender_mut().poll_write_vectored(cx, bufs)
+            }
+
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.sender_mut().poll_flush(cx)
+            }
+
+            fn poll_close(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.sender_mut().poll_shutdown(cx)
+            }
+        }
+
+        #[cfg(feature = "tokio-io")]
+        impl tokio::io::AsyncWrite for $type {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.sender_mut().poll_write(cx, buf)
+            }
+
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.sender_mut().poll_write_vectored(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.sender_mut().poll_flush(cx)
+            }
+
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.sender_mut().poll_shutdown(cx)
+            }
+        }
+    )*};
+}
+
+impl_futures_read!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
+impl_futures_write!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+
+#[cfg(feature = "hyper")]
+impl hyper::rt::Read for TcpStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let chunk = ready!(fill_some(&mut self.rx, cx, buf.remaining()))?;
+        buf.put_slice(chunk);
+        let n = chunk.len();
+        self.rx.consume(n);
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl hyper::rt::Write for TcpStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.tx.poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.tx.poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.tx.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.tx.poll_shutdown(cx)
+    }
+}

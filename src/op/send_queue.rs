@@ -1,0 +1,279 @@
+//! The bytes that a stream has accepted to send, and the operation that sends them.
+//!
+//! What is written in one turn leaves in one `SEND` at the end of the turn; what is written while
+//! that is in flight leaves in the next one, which the completion starts by itself. So no task is
+//! woken for a completed send unless it waits for room or for the end, and what was accepted is
+//! sent whether or not anybody polls, or the stream still exists. One send is in flight at a time:
+//! two would mix.
+//!
+//! ```text
+//!   push ──► pending ──end of the turn──► in flight ──completion──► pending is empty: idle
+//!              ▲                                         │
+//!              └───── push, meanwhile ─────              └──► not empty: in flight again
+//! ```
+
+use super::clamp;
+use super::socket::send_flags;
+use crate::driver::fd::Fd;
+use crate::driver::slot::{Cqe, Orphan};
+use crate::driver::sys;
+use io_uring::{opcode, squeue};
+use std::cell::RefCell;
+use std::io;
+use std::net::Shutdown;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Bytes that may wait behind those in flight; a writer that has more waits.
+const PENDING_BYTES_MAX: usize = 64 * 1024;
+/// Buffers that a thread keeps for its streams, and the largest that it keeps, in bytes.
+const SPARE_BUFFERS_MAX: usize = 64;
+const SPARE_BYTES_MAX: usize = 2 * PENDING_BYTES_MAX;
+
+thread_local! {
+    /// Empty buffers: an idle stream holds none.
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_spare() -> Vec<u8> {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+fn give_spare(mut buf: Vec<u8>) {
+    if buf.capacity() == 0 || buf.capacity() > SPARE_BYTES_MAX {
+        return;
+    }
+    buf.clear();
+    // A thread that ends may have no thread-locals any more.
+    let _ = SPARE.try_with(|spare| {
+        let mut spare = spare.borrow_mut();
+        if spare.len() < SPARE_BUFFERS_MAX {
+            spare.push(buf);
+        }
+    });
+}
+
+/// A stream's queue of bytes to send.
+#[derive(Debug)]
+pub(crate) struct SendQueue {
+    fd: Fd,
+    state: Rc<RefCell<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pending: Vec<u8>,
+    /// The operation, while it is not the driver's: its box is used again.
+    idle: Option<Box<Job>>,
+    busy: bool,
+    /// What ended the sending; every later write says it.
+    failed: Option<Failure>,
+    /// Shut the write side down when all is sent.
+    then_shutdown: bool,
+    waker: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Failure {
+    Errno(i32),
+    Gone,
+}
+
+impl Failure {
+    fn to_error(self) -> io::Error {
+        match self {
+            Failure::Errno(errno) => io::Error::from_raw_os_error(errno),
+            Failure::Gone => crate::driver::gone(),
+        }
+    }
+}
+
+impl SendQueue {
+    pub(crate) fn new(fd: Fd) -> SendQueue {
+        SendQueue {
+            fd,
+            state: Rc::default(),
+        }
+    }
+
+    /// Takes as many bytes as there is room for; waits while there is none.
+    pub(crate) fn poll_push(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(failure) = state.failed {
+            return Poll::Ready(Err(failure.to_error()));
+        }
+        let room = PENDING_BYTES_MAX.saturating_sub(state.pending.len());
+        if room == 0 {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let n = room.min(bytes.len());
+        if n > 0 {
+            if state.pending.capacity() == 0 {
+                state.pending = take_spare();
+            }
+            state.pending.extend_from_slice(&bytes[..n]);
+            self.start(&mut state);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    fn start(&self, state: &mut State) {
+        if state.busy {
+            return;
+        }
+        state.busy = true;
+        let mut job = state.idle.take().unwrap_or_else(|| {
+            Box::new(Job {
+                fd: self.fd.clone(),
+                bytes: Vec::new(),
+                sent: 0,
+                queue: None,
+            })
+        });
+        job.queue = Some(self.state.clone());
+        // Only the end of the runtime completes it at once, with this state borrowed.
+        let driver = self.fd.driver();
+        if driver.is_closed() {
+            state.fail(Failure::Gone);
+        } else {
+            driver.submit_late(job);
+        }
+    }
+
+    /// Ready when the kernel has taken everything.
+    pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut state = self.state.borrow_mut();
+        if let Some(failure) = state.failed {
+            return Poll::Ready(Err(failure.to_error()));
+        }
+        if !state.busy {
+            return Poll::Ready(Ok(()));
+        }
+        state.waker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Whether the kernel has taken everything, or nothing more can be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        !self.state.borrow().busy
+    }
+
+    /// Shuts the write side down as soon as everything is sent.
+    pub(crate) fn shutdown_when_empty(&self) {
+        let mut state = self.state.borrow_mut();
+        if state.busy {
+            state.then_shutdown = true;
+        } else {
+            // A peer that is gone already is shut down too.
+            let _ = sys::shutdown(&self.fd, Shutdown::Write);
+        }
+    }
+
+    /// Gives back what an idle queue holds of the descriptor, so that it can be unwrapped.
+    pub(crate) fn release(self) -> Fd {
+        self.state.borrow_mut().idle = None;
+        self.fd
+    }
+}
+
+impl State {
+    fn fail(&mut self, failure: Failure) {
+        self.failed = Some(failure);
+        self.busy = false;
+        give_spare(std::mem::take(&mut self.pending));
+    }
+}
+
+/// The operation that sends a queue.
+#[derive(Debug)]
+struct Job {
+    fd: Fd,
+    /// What is in flight, and how much of it was sent before.
+    bytes: Vec<u8>,
+    sent: usize,
+    queue: Option<Rc<RefCell<State>>>,
+}
+
+impl Job {
+    fn queue(&self) -> &Rc<RefCell<State>> {
+        self.queue
+            .as_ref()
+            .expect("a job in flight knows its queue")
+    }
+
+    fn take_pending(&self) -> Vec<u8> {
+        std::mem::take(&mut self.queue().borrow_mut().pending)
+    }
+
+    /// Nothing is left to send: the queue keeps the box for the next time. What to wake.
+    fn rest(mut self: Box<Self>) -> Option<Waker> {
+        let queue = self.queue.take().expect("a job in flight knows its queue");
+        let mut state = queue.borrow_mut();
+        state.busy = false;
+        if state.then_shutdown {
+            // A peer that is gone already is shut down too.
+            let _ = sys::shutdown(&self.fd, Shutdown::Write);
+        }
+        let waker = state.waker.take();
+        state.idle = Some(self);
+        waker
+    }
+
+    /// Takes in a completion; whether there is more to send.
+    fn advance(&mut self, cqe: Cqe) -> bool {
+        match cqe.result {
+            n if n >= 0 => self.sent += n as usize,
+            errno => {
+                let failure = match cqe {
+                    Cqe::GONE => Failure::Gone,
+                    _ => Failure::Errno(-errno),
+                };
+                give_spare(std::mem::take(&mut self.bytes));
+                self.queue().borrow_mut().fail(failure);
+                return false;
+            }
+        }
+        if self.sent < self.bytes.len() {
+            return true;
+        }
+        self.sent = 0;
+        give_spare(std::mem::take(&mut self.bytes));
+        !self.queue().borrow().pending.is_empty()
+    }
+}
+
+impl Orphan for Job {
+    fn item(&mut self, _cqe: Cqe) {
+        unreachable!("a send completes once");
+    }
+
+    fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
+        if !self.advance(cqe) {
+            if let Some(waker) = self.rest() {
+                waker.wake();
+            }
+            return None;
+        }
+        // There is room again, as soon as the pending bytes are in flight.
+        let waker = self.queue().borrow_mut().waker.take();
+        if self.bytes.is_empty() {
+            self.bytes = self.take_pending();
+        }
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Some(self)
+    }
+
+    fn prepare(&mut self) -> squeue::Entry {
+        if self.bytes.is_empty() {
+            self.bytes = self.take_pending();
+        }
+        let bytes = &self.bytes[self.sent..];
+        let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
+        opcode::Send::new(self.fd.target(), ptr, len)
+            .flags(send_flags(true))
+            .build()
+    }
+}

@@ -1,0 +1,402 @@
+//! At most so many at a time, on one core.
+//!
+//! Rules
+//! 1. First come, first served: while somebody waits, nobody overtakes, whatever it needs.
+//! 2. Permits are taken for a waiter at the moment it leaves the line. If it is dropped before it
+//!    sees them, they go to the next.
+
+use super::waiters::{Ticket, Waiters};
+use std::cell::RefCell;
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+/// Counts permits; who wants one waits until there is one. For the tasks of one core.
+///
+/// # Examples
+/// ```
+/// # futures::executor::block_on(async {
+/// use corering::sync::Semaphore;
+///
+/// let at_most_two = Semaphore::new(2);
+/// let first = at_most_two.acquire().await.unwrap();
+/// let _second = at_most_two.acquire().await.unwrap();
+/// assert!(at_most_two.try_acquire().is_err());
+/// drop(first);
+/// assert!(at_most_two.try_acquire().is_ok());
+/// # });
+/// ```
+pub struct Semaphore {
+    state: RefCell<State>,
+}
+
+struct State {
+    permits: usize,
+    /// Who waits, and for how many permits.
+    waiting: Waiters<usize>,
+    /// Closed: this ticket and those after it were not served.
+    closed: Option<Ticket>,
+}
+
+impl State {
+    /// Takes the permits if there are enough and nobody waits.
+    fn take(&mut self, need: usize) -> Result<(), TryAcquireError> {
+        if self.closed.is_some() {
+            return Err(TryAcquireError::Closed);
+        }
+        if self.permits < need || !self.waiting.is_empty() {
+            return Err(TryAcquireError::NoPermits);
+        }
+        self.permits -= need;
+        Ok(())
+    }
+
+    /// Whether a ticket that has left the line has its permits: a close takes out the others.
+    fn served(&self, ticket: Ticket) -> bool {
+        self.closed.is_none_or(|unserved| ticket < unserved)
+    }
+
+    /// Serves the line as far as the permits reach; those waiters are to be woken.
+    fn serve(&mut self) -> Vec<Waker> {
+        let mut served = Vec::new();
+        while let Some(&need) = self
+            .waiting
+            .first_need()
+            .filter(|&&need| need <= self.permits)
+        {
+            self.permits -= need;
+            served.extend(self.waiting.pop().map(|(_, waker)| waker));
+        }
+        served
+    }
+}
+
+impl Semaphore {
+    /// A semaphore with so many permits.
+    #[must_use]
+    pub fn new(permits: usize) -> Semaphore {
+        let state = State {
+            permits,
+            waiting: Waiters::default(),
+            closed: None,
+        };
+        Semaphore {
+            state: RefCell::new(state),
+        }
+    }
+
+    /// Waits for a permit, which comes back when it is dropped.
+    ///
+    /// # Errors
+    /// If the semaphore is closed.
+    ///
+    /// # Cancel safety
+    /// Safe: no permit is lost, only the place in the line.
+    pub async fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
+        self.acquire_many(1).await
+    }
+
+    /// Waits for `count` permits at once.
+    ///
+    /// It waits for ever if there will never be so many; and while it waits, so do those behind it.
+    ///
+    /// # Errors
+    /// If the semaphore is closed.
+    ///
+    /// # Cancel safety
+    /// Safe: no permit is lost, only the place in the line.
+    pub async fn acquire_many(&self, count: usize) -> Result<Permit<'_>, AcquireError> {
+        Acquire {
+            semaphore: self,
+            need: count,
+            ticket: None,
+        }
+        .await?;
+        Ok(Permit {
+            semaphore: self,
+            count,
+        })
+    }
+
+    /// As [`acquire`](Self::acquire), with a permit that can be moved into a task.
+    ///
+    /// # Errors
+    /// If the semaphore is closed.
+    ///
+    /// # Cancel safety
+    /// Safe: no permit is lost, only the place in the line.
+    ///
+    /// # Examples
+    /// ```no_run
+    /// use corering::sync::Semaphore;
+    /// use std::rc::Rc;
+    ///
+    /// corering::block_on(async {
+    ///     let at_most_ten = Rc::new(Semaphore::new(10));
+    ///     for _ in 0..1_000 {
+    ///         let permit = at_most_ten.clone().acquire_owned().await.unwrap();
+    ///         corering::spawn(async move {
+    ///             // work, then
+    ///             drop(permit);
+    ///         });
+    ///     }
+    /// });
+    /// ```
+    pub async fn acquire_owned(self: Rc<Self>) -> Result<OwnedPermit, AcquireError> {
+        Acquire {
+            semaphore: &self,
+            need: 1,
+            ticket: None,
+        }
+        .await?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            count: 1,
+        })
+    }
+
+    /// A permit if there is one and nobody waits.
+    ///
+    /// # Errors
+    /// If there is none, or the semaphore is closed.
+    pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
+        self.state.borrow_mut().take(1)?;
+        Ok(Permit {
+            semaphore: self,
+            count: 1,
+        })
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), with a permit that can be moved into a task.
+    ///
+    /// # Errors
+    /// If there is none, or the semaphore is closed.
+    pub fn try_acquire_owned(self: Rc<Self>) -> Result<OwnedPermit, TryAcquireError> {
+        self.state.borrow_mut().take(1)?;
+        Ok(OwnedPermit {
+            semaphore: self,
+            count: 1,
+        })
+    }
+
+    /// Adds permits.
+    ///
+    /// # Panics
+    /// If there would be more than `usize::MAX`.
+    pub fn add_permits(&self, count: usize) {
+        let mut state = self.state.borrow_mut();
+        let permits = state.permits.checked_add(count);
+        state.permits = permits.expect("a semaphore cannot have more than usize::MAX permits");
+        let served = state.serve();
+        drop(state);
+        served.into_iter().for_each(Waker::wake);
+    }
+
+    /// Permits that nobody holds.
+    #[must_use]
+    pub fn available_permits(&self) -> usize {
+        self.state.borrow().permits
+    }
+
+    /// Gives no more permits; whoever waits gets an error.
+    pub fn close(&self) {
+        let mut state = self.state.borrow_mut();
+        let unserved = state.waiting.first_ticket();
+        state.closed.get_or_insert(unserved);
+        let waiting = state.waiting.take_all();
+        drop(state);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Whether it was closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.state.borrow().closed.is_some()
+    }
+}
+
+impl fmt::Debug for Semaphore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Semaphore")
+            .field("permits", &self.available_permits())
+            .finish()
+    }
+}
+
+/// The wait for permits.
+struct Acquire<'a> {
+    semaphore: &'a Semaphore,
+    need: usize,
+    /// The place in the line; served when the line does not hold it any more.
+    ticket: Option<Ticket>,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<(), AcquireError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut state = self.semaphore.state.borrow_mut();
+        let Some(ticket) = self.ticket else {
+            return match state.take(self.need) {
+                Ok(()) => Poll::Ready(Ok(())),
+                Err(TryAcquireError::Closed) => Poll::Ready(Err(AcquireError)),
+                Err(TryAcquireError::NoPermits) => {
+                    let ticket = state.waiting.enter(self.need, cx.waker().clone());
+                    drop(state);
+                    self.ticket = Some(ticket);
+                    Poll::Pending
+                }
+            };
+        };
+        if state.waiting.contains(ticket) {
+            let old = state.waiting.update(ticket, cx.waker());
+            drop(state);
+            drop(old);
+            return Poll::Pending;
+        }
+        self.ticket = None;
+        Poll::Ready(if state.served(ticket) {
+            Ok(())
+        } else {
+            Err(AcquireError)
+        })
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let mut state = self.semaphore.state.borrow_mut();
+        let own = state.waiting.leave(ticket);
+        if own.is_none() && state.served(ticket) {
+            // It was given permits that it has not seen: the next one's.
+            state.permits += self.need;
+        }
+        // Also after a mere step out of the line: it may have held up those behind it.
+        let served = state.serve();
+        drop(state);
+        drop(own);
+        served.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// One or more permits of a [`Semaphore`], given back when this is dropped.
+///
+/// # Examples
+/// ```
+/// use corering::sync::{Permit, Semaphore};
+///
+/// let semaphore = Semaphore::new(1);
+/// let permit: Permit<'_> = semaphore.try_acquire().unwrap();
+/// assert_eq!(semaphore.available_permits(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available_permits(), 1);
+/// ```
+#[must_use = "a permit is given back when it is dropped"]
+#[derive(Debug)]
+pub struct Permit<'a> {
+    semaphore: &'a Semaphore,
+    count: usize,
+}
+
+impl Permit<'_> {
+    /// Never gives the permits back.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for Permit<'_> {
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.count);
+    }
+}
+
+/// A [`Permit`] that keeps its semaphore alive and can be moved into a task.
+///
+/// # Examples
+/// ```
+/// use corering::sync::{OwnedPermit, Semaphore};
+/// use std::rc::Rc;
+///
+/// let semaphore = Rc::new(Semaphore::new(1));
+/// let permit: OwnedPermit = semaphore.clone().try_acquire_owned().unwrap();
+/// assert_eq!(semaphore.available_permits(), 0);
+/// drop(permit);
+/// assert_eq!(semaphore.available_permits(), 1);
+/// ```
+#[must_use = "a permit is given back when it is dropped"]
+#[derive(Debug)]
+pub struct OwnedPermit {
+    semaphore: Rc<Semaphore>,
+    count: usize,
+}
+
+impl OwnedPermit {
+    /// Never gives the permits back.
+    pub fn forget(mut self) {
+        self.count = 0;
+    }
+}
+
+impl Drop for OwnedPermit {
+    fn drop(&mut self) {
+        self.semaphore.add_permits(self.count);
+    }
+}
+
+/// The semaphore is closed.
+///
+/// # Examples
+/// ```
+/// # futures::executor::block_on(async {
+/// use corering::sync::{AcquireError, Semaphore};
+///
+/// let semaphore = Semaphore::new(1);
+/// semaphore.close();
+/// assert_eq!(semaphore.acquire().await.unwrap_err(), AcquireError);
+/// # });
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AcquireError;
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the semaphore is closed")
+    }
+}
+
+impl Error for AcquireError {}
+
+/// Why [`Semaphore::try_acquire`] gives no permit.
+///
+/// # Examples
+/// ```
+/// use corering::sync::{Semaphore, TryAcquireError};
+///
+/// let semaphore = Semaphore::new(0);
+/// assert_eq!(semaphore.try_acquire().unwrap_err(), TryAcquireError::NoPermits);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TryAcquireError {
+    /// None is free, or others wait already.
+    NoPermits,
+    /// The semaphore is closed.
+    Closed,
+}
+
+impl fmt::Display for TryAcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TryAcquireError::NoPermits => "no permit is free: use `acquire` to wait for one",
+            TryAcquireError::Closed => "the semaphore is closed",
+        })
+    }
+}
+
+impl Error for TryAcquireError {}
