@@ -11,6 +11,7 @@
 #![allow(dead_code, unused_imports, reason = "no test file uses all of it")]
 
 pub mod alloc;
+pub mod net;
 pub mod oracle;
 pub mod seccomp;
 
