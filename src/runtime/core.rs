@@ -184,7 +184,6 @@ impl Core {
         self.executor.close();
         drop(entered);
         CoreReport {
-            core: self.index,
             abandoned_tasks: abandoned,
             leaked_operations: leaked,
         }
