@@ -62,17 +62,17 @@
 //!
 //! # The map
 //! ```text
-//!   buf/      memory that may be lent to the kernel                       imports nothing
-//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell          buf
-//!   op/       what can be asked of the kernel, one block each                     buf driver
-//!   task/     futures that run: spawn, JoinHandle, executor               imports nothing
-//!   sync/     channels between cores; semaphore and notify on one         imports nothing
-//!   time/     sleep, interval, timeout, the timer store                           driver
-//!   net/      TCP                                                                 buf driver op time
-//!   fs/       files and directories                                               buf driver op
-//!   signal/   signals (feature `signal`)                                          buf driver op
-//!   runtime/  the loop: builder, block_on, handle, cores, shutdown, metrics       driver task time
-//!   http/     a file service and a client (feature `http`)                the public face only
+//!   buf/      memory that may be lent to the kernel                      imports nothing
+//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf
+//!   op/       what can be asked of the kernel, one block each              buf driver
+//!   task/     futures that run: spawn, JoinHandle, executor                nothing
+//!   sync/     channels between cores; semaphore and notify on one          nothing
+//!   time/     sleep, interval, timeout, the timer store                    driver
+//!   net/      TCP                                                          buf driver op time
+//!   fs/       files and directories                                        buf driver op
+//!   signal/   signals (feature `signal`)                                   buf driver op
+//!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
+//!   http/     a file service and a client (feature `http`)                 the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
 //!
@@ -103,7 +103,7 @@ pub mod time;
 pub use corering_macros::{main, test};
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use runtime::{
-    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, spawn_on,
-    stopping,
+    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
+    spawn_on, stopping,
 };
 pub use task::{JoinError, JoinHandle, spawn, yield_now};

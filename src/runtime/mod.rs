@@ -20,7 +20,7 @@ mod shutdown;
 mod workers;
 
 pub use builder::Builder;
-pub use handle::{Handle, core_id, is_stopping, spawn_on, stopping};
+pub use handle::{Handle, core_id, is_stopping, nop, spawn_on, stopping};
 pub use metrics::Metrics;
 pub use shutdown::ShutdownReport;
 
