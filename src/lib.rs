@@ -4,6 +4,7 @@
 pub mod buf;
 #[allow(unsafe_code)]
 mod driver;
+pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
 #[allow(unsafe_code)]
