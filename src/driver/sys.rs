@@ -4,9 +4,6 @@
 //! a clock, so a simulated kernel has one place to answer from. None of them waits for a peer or
 //! a disk's data; those that walk a path say so.
 
-/// The standard library's file and permissions: types that cross the seam, but do nothing here.
-pub use std::fs::{File as StdFile, Permissions};
-
 use super::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
@@ -15,6 +12,11 @@ use std::net::Shutdown;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
+
+/// The standard library's file: a type that crosses the seam, and does nothing here.
+pub(crate) use std::fs::File as StdFile;
+/// The standard library's permissions, which the crate's own are.
+pub use std::fs::Permissions;
 
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;

@@ -159,6 +159,7 @@ async fn open_directory(driver: &Driver, dir: Option<&Fd>, path: &CString) -> io
         path: path.clone(),
         flags: libc::O_RDONLY | libc::O_DIRECTORY | follow,
         mode: 0,
+        waits: false,
     };
     perform(driver, op).await
 }

@@ -17,7 +17,7 @@ mod socket;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use file::{
-    Allocate, Bytes, Fsync, Read, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
+    Allocate, Bytes, Fsync, Read, Readiness, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
 };
 pub(crate) use path::{
     Link, MakeDir, Metadata, OpenAt, OpenTemp, Remove, Rename, Stat, StatTarget, Symlink, c_path,
