@@ -645,6 +645,7 @@ fn a_killed_process_leaves_old_or_new() {
     let dir = TempDir::new("killed");
     let mut rng = Rng::new(TEST);
     std::fs::write(dir.join("a"), vec![0; LEN]).unwrap();
+    let mut replaced = 0;
     for _ in 0..rounds {
         let mut victim = child(TEST, dir.path());
         let mut victim = victim.stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -654,5 +655,10 @@ fn a_killed_process_leaves_old_or_new() {
         let bytes = std::fs::read(dir.join("a")).unwrap();
         assert_eq!(bytes.len(), LEN);
         assert!(bytes.iter().all(|&byte| byte == bytes[0]));
+        replaced += u32::from(bytes[0] != 0);
     }
+    assert!(
+        replaced > 0,
+        "no child lived long enough to replace the file"
+    );
 }

@@ -117,6 +117,10 @@ impl OpenOptions {
 
     /// Opens the file (`openat(2)`); the descriptor is close-on-exec.
     ///
+    /// A named pipe waits until its other end is opened, unless `custom_flags` has `O_NONBLOCK`.
+    /// Meanwhile it takes one of the core's
+    /// [`kernel_workers`](crate::Builder::kernel_workers), and so may hold up other files.
+    ///
     /// # Errors
     /// `InvalidInput` if the options contradict each other or the path has a NUL inside (nothing
     /// is asked of the kernel then); otherwise what the kernel says, such as `NotFound`.
