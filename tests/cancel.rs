@@ -282,7 +282,9 @@ fn c11_abort_each_wait() {
                 "send_zc",
                 spawn(async move {
                     loop {
-                        drop(e.send_zc(vec![0; 1 << 20]).await);
+                        if e.send_zc(vec![0; 1 << 20]).await.0.is_err() {
+                            pending().await
+                        }
                     }
                 }),
             ));
@@ -451,7 +453,6 @@ fn accept_passes_the_turn_on() {
 
 /// `into_std` after a read that was dropped in flight, on a connection that is idle.
 #[test]
-#[ignore = "bug: ending the receive arms a new one and waits for bytes"]
 fn d04_into_std_after_a_dropped_read() {
     Case::new("d04_into_std_after_a_dropped_read")
         .seconds(20)
@@ -581,5 +582,99 @@ fn d03_drop_outside_of_block_on_closes() {
                 std::net::TcpStream::connect(address).is_err(),
                 "the listener was closed"
             );
+        });
+}
+
+/// The end that was read is no loss: the standard library finds it again.
+#[test]
+#[ignore = "bug: after the end was read, into_std always says that bytes are unread"]
+fn d04_into_std_after_the_end() {
+    Case::new("d04_into_std_after_the_end").seconds(20).run(|| {
+        runtime().block_on(async {
+            let (mut ours, peer) = pair().await;
+            drop(peer);
+            assert!(ours.recv().await.expect("the end").is_none());
+            let mut plain = ours.into_std().await.expect("nothing is unread");
+            assert_eq!(plain.read(&mut [0]).expect("the end"), 0);
+        });
+    });
+}
+
+/// A waker that owns a stream, and so cancels and closes when its last clone is dropped.
+struct WakerWithStream(std::sync::Mutex<Option<TcpStream>>);
+
+// SAFETY: this test never lets the waker leave its thread.
+unsafe impl Send for WakerWithStream {}
+// SAFETY: as above.
+unsafe impl Sync for WakerWithStream {}
+
+impl std::task::Wake for WakerWithStream {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+#[ignore = "bug: a stored waker is dropped under the borrow of the driver"]
+fn a14_reentrant_waker_drop_of_an_operation() {
+    Case::new("a14_reentrant_waker_drop_of_an_operation")
+        .seconds(10)
+        .run(|| {
+            runtime().block_on(async {
+                for how in 0..6 {
+                    let (mut inner, inner_peer) = pair().await;
+                    assert!(inner.recv().now_or_never().is_none());
+                    let inner = WakerWithStream(std::sync::Mutex::new(Some(inner)));
+                    let waker: std::task::Waker = std::sync::Arc::new(inner).into();
+                    let (listener, _) = listener().await;
+                    let (mut ours, mut theirs) = pair().await;
+                    let (mut full, _full_peer) = small_pair().await;
+                    let mut cx = std::task::Context::from_waker(&waker);
+                    let other = std::task::Waker::noop();
+                    let mut other = std::task::Context::from_waker(other);
+                    theirs.flush().await.expect("idle");
+                    match how {
+                        0 => {
+                            let mut read = Box::pin(ours.recv());
+                            assert!(read.as_mut().poll(&mut cx).is_pending());
+                            drop(waker);
+                            assert!(read.as_mut().poll(&mut other).is_pending());
+                        }
+                        1 => {
+                            let mut read = Box::pin(ours.read_owned(vec![0; 8]));
+                            assert!(read.as_mut().poll(&mut cx).is_pending());
+                            drop(waker);
+                            assert!(read.as_mut().poll(&mut other).is_pending());
+                        }
+                        2 => {
+                            let mut read = Box::pin(ours.read_owned(vec![0; 8]));
+                            assert!(read.as_mut().poll(&mut cx).is_pending());
+                            drop(waker);
+                            drop(read);
+                            drop(ours);
+                        }
+                        3 => {
+                            let mut accept = Box::pin(listener.accept());
+                            assert!(accept.as_mut().poll(&mut cx).is_pending());
+                            drop(waker);
+                            assert!(accept.as_mut().poll(&mut other).is_pending());
+                        }
+                        4 => {
+                            let mut send = Box::pin(full.send_all(vec![0; 8 << 20]));
+                            assert!(send.as_mut().poll(&mut cx).is_pending());
+                            drop(waker);
+                            drop(send);
+                        }
+                        _ => {
+                            full.write_all(&[0; 60_000]).await.expect("taken");
+                            let mut flush = Box::pin(full.flush());
+                            if flush.as_mut().poll(&mut cx).is_pending() {
+                                drop(waker);
+                                let _ = flush.as_mut().poll(&mut other);
+                            }
+                        }
+                    }
+                    sleep(MS).await;
+                    drop((listener, inner_peer));
+                }
+            });
         });
 }
