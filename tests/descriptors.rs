@@ -176,12 +176,7 @@ fn g10_accept_emfile() {
                 }
             });
             sleep(MS).await;
-            let mut clients: Vec<_> = (0..10)
-                .map(|_| {
-                    let socket = socket_of(address);
-                    socket
-                })
-                .collect();
+            let mut clients: Vec<_> = (0..10).map(|_| socket_of(address)).collect();
             // The clients have their sockets; what is accepted finds no number.
             let mut fillers = Vec::new();
             while let Ok(file) = std::fs::File::open("/dev/null") {

@@ -16,7 +16,7 @@ use corering::time::sleep;
 use corering::{Metrics, Runtime, spawn};
 use futures::FutureExt;
 use futures::future::{Either, select};
-use harness::net::{half, listener, pair, pair_of, small_pair};
+use harness::net::{half, listener, pair_of, small_pair};
 use harness::{Case, Census, Rng, alloc, check_coded, coded_bytes, panic_of};
 use std::cell::Cell;
 use std::future::pending;

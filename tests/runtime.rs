@@ -120,17 +120,18 @@ fn two_runtimes_take_turns_on_one_thread() {
         let (mut a, mut b) = (runtime(1), runtime(1));
         for _ in 0..50 {
             let task = a.block_on(async {
-                spawn(async {
+                let task = spawn(async {
                     sleep(MS / 2).await;
                     1
-                })
+                });
+                Some(task)
             });
             assert_eq!(
                 b.block_on(async { spawn(async { 2 }).await })
                     .expect("joined"),
                 2
             );
-            assert_eq!(a.block_on(task).expect("joined"), 1);
+            assert_eq!(a.block_on(task.expect("spawned")).expect("joined"), 1);
         }
         // One is built and dropped inside of the other, which goes on.
         a.block_on(async {
@@ -406,7 +407,9 @@ fn e10_panic_in_a_foreign_waker_core_1() {
 }
 
 /// A waker whose destructor uses the runtime: it holds a sleep that is set.
-struct WakerWithSleep(Mutex<Option<std::pin::Pin<Box<dyn Future<Output = ()>>>>>);
+struct WakerWithSleep {
+    _sleep: std::pin::Pin<Box<dyn Future<Output = ()>>>,
+}
 
 // SAFETY: this test never lets the waker leave its thread.
 unsafe impl Send for WakerWithSleep {}
@@ -429,7 +432,7 @@ fn a14_reentrant_waker_drop() {
                 Poll::Ready(())
             })
             .await;
-            let waker: std::task::Waker = Arc::new(WakerWithSleep(Mutex::new(Some(inner)))).into();
+            let waker: std::task::Waker = Arc::new(WakerWithSleep { _sleep: inner }).into();
             let mut nap = Box::pin(sleep(5 * MS));
             let mut cx = std::task::Context::from_waker(&waker);
             assert!(nap.as_mut().poll(&mut cx).is_pending());

@@ -8,7 +8,12 @@
 //! 3. A case that cannot run here prints `SKIP: reason` ([`skip`]). A random case prints its seed
 //!    and takes it back from the variable `CORERING_SEED`.
 
-#![allow(dead_code, unused_imports, reason = "no test file uses all of it")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "no test file uses all of it, and each has a copy of its own"
+)]
 
 pub mod alloc;
 pub mod net;
@@ -136,14 +141,17 @@ pub fn is_root() -> bool {
 
 /// Becomes an ordinary user, for good; cases take different ones, because limits are per user.
 pub fn become_user(uid: u32) {
+    let none = std::ptr::null();
+    // SAFETY: takes an empty list, touches no memory.
+    let groups = unsafe { libc::setgroups(0, none) };
     // SAFETY: changes this process's identity, touches no memory.
-    let done = unsafe {
-        libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(uid, uid, uid) == 0
-            && libc::setresuid(uid, uid, uid) == 0
-            // Otherwise `/proc/self` belongs to root.
-            && libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) == 0
-    };
+    let group = unsafe { libc::setresgid(uid, uid, uid) };
+    // SAFETY: as above.
+    let user = unsafe { libc::setresuid(uid, uid, uid) };
+    // Otherwise `/proc/self` belongs to root.
+    // SAFETY: changes a flag of this process.
+    let dumpable = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+    let done = [groups, group, user, dumpable] == [0; 4];
     assert!(done, "{}", std::io::Error::last_os_error());
 }
 

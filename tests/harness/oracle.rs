@@ -71,7 +71,7 @@ impl Census {
 fn status_kib(name: &str) -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("/proc is mounted");
     let line = status.lines().find_map(|line| line.strip_prefix(name));
-    let number = line.and_then(|rest| rest.split_whitespace().nth(0));
+    let number = line.and_then(|rest| rest.split_whitespace().next());
     number.and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
