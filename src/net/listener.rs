@@ -274,14 +274,15 @@ impl Accept<'_> {
 
     /// This one waits no longer: somebody else must, for the next connection.
     fn leave(&mut self) {
-        if self.waiting.take().is_some() {
+        if let Some(own) = self.waiting.take() {
             let (last, others) = {
                 let mut queue = self.listener.queue.borrow_mut();
                 (queue.last.take(), std::mem::take(&mut queue.others))
             };
-            // Outside of the borrow: dropping a waker may drop a future that waits here.
-            drop(last);
-            others.into_iter().for_each(Waker::wake);
+            // Whoever polled last waits too, if that was not this one. Outside of the borrow:
+            // dropping a waker may drop a future that waits here.
+            let last = last.filter(|last| !last.will_wake(&own));
+            others.into_iter().chain(last).for_each(Waker::wake);
         }
     }
 }
