@@ -653,6 +653,10 @@ impl Driver {
     }
 
     fn serve_starved(&self) {
+        if self.buffers_came_back() {
+            // Taken in at once: as long as they lie there, the loop does not sleep.
+            self.with_pool(Pool::available);
+        }
         if self.0.starved.borrow().is_empty() {
             return;
         }
