@@ -135,6 +135,7 @@ impl Ring {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
+        self.mark.check();
         let cqe: cqueue::Entry = self.ring.completion().next()?;
         Some((
             cqe.user_data(),
@@ -147,6 +148,8 @@ impl Ring {
     }
 
     pub(crate) fn work_left(&mut self) -> bool {
+        // A forked child has no queues to look into.
+        self.mark.check();
         let queue = self.ring.submission();
         if queue.cq_overflow() {
             self.overflows += 1;
