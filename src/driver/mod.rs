@@ -243,7 +243,10 @@ impl Driver {
     /// Makes this the thread's current driver.
     pub(crate) fn enter(&self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self.clone())),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self.clone())))
+                .unwrap_or_default(),
         }
     }
 

@@ -51,7 +51,10 @@ pub(super) struct EnterGuard {
 impl Context {
     pub(super) fn enter(self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self)),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self)))
+                .unwrap_or_default(),
         }
     }
 }

@@ -63,7 +63,10 @@ impl Timers {
     /// Makes these the thread's current timers.
     pub(crate) fn enter(&self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self.clone())),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self.clone())))
+                .unwrap_or_default(),
         }
     }
 
