@@ -424,6 +424,12 @@ impl Driver {
         self.0.state.borrow_mut().late = late;
     }
 
+    /// A waker may be the program's own: what it panics with must not take the other completions
+    /// of this batch, or the whole core, with it.
+    fn wake(&self, waker: Waker) {
+        self.guarded(|| waker.wake());
+    }
+
     /// Runs destructors of users; a panic in one is counted and goes no further.
     fn guarded<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(act));
@@ -576,11 +582,11 @@ impl Driver {
         let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
         match effect {
             Effect::None => {}
-            Effect::Wake(waker) => waker.wake(),
+            Effect::Wake(waker) => self.wake(waker),
             Effect::Stop(token, waker) => {
                 self.cancel(token);
                 if let Some(waker) = waker {
-                    waker.wake();
+                    self.wake(waker);
                 }
             }
             Effect::Act(token, mut orphan) if cqe.more() => {

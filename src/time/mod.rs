@@ -35,6 +35,7 @@ pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 use crate::driver::kernel;
 use heap::{Heap, Key};
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -93,7 +94,8 @@ impl Timers {
         loop {
             let due = self.0.borrow_mut().pop_due(now);
             match due {
-                Some(waker) => waker.wake(),
+                // A waker may be the program's own: its panic is not the loop's.
+                Some(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
                 None => return,
             }
         }
