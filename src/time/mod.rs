@@ -102,12 +102,24 @@ impl Timers {
     }
 
     fn set(&self, deadline: u64, waker: &Waker) -> Key {
-        self.0.borrow_mut().insert(deadline, waker.clone())
+        // A foreign waker's `clone` and destructor may use timers: outside of the borrow.
+        let waker = waker.clone();
+        self.0.borrow_mut().insert(deadline, waker)
     }
 
     /// Ready once the timer has fired; it is gone then.
     fn poll(&self, key: Key, waker: &Waker) -> Poll<()> {
-        self.0.borrow_mut().poll(key, waker)
+        let (fired, known) = {
+            let heap = self.0.borrow();
+            let fired = heap.poll(key);
+            (fired, fired.is_ready() || heap.would_wake(key, waker))
+        };
+        if !known {
+            let waker = waker.clone();
+            let old = self.0.borrow_mut().replace(key, waker);
+            drop(old);
+        }
+        fired
     }
 
     fn cancel(&self, key: Key) {
