@@ -38,6 +38,7 @@ use self::slot::{Cqe, Dropped, Effect, Next, Orphan, Slots, Token};
 use self::starved::Starved;
 use self::submit::{Multi, Single};
 use io_uring::{opcode, squeue, types};
+use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -125,7 +126,26 @@ enum PoolState {
 #[derive(Default)]
 struct Stop {
     wanted: Cell<bool>,
-    wakers: RefCell<Vec<Waker>>,
+    wakers: RefCell<Slab<Waker>>,
+}
+
+/// Who waits for the end: dropped, it leaves no waker behind.
+#[derive(Default)]
+pub(crate) struct StopPlace(Option<(Driver, usize)>);
+
+impl StopPlace {
+    fn leave(&mut self) {
+        if let Some((driver, key)) = self.0.take() {
+            let waker = driver.0.stop.wakers.borrow_mut().try_remove(key);
+            drop(waker);
+        }
+    }
+}
+
+impl Drop for StopPlace {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 /// What the driver counted since it was made.
@@ -701,7 +721,7 @@ impl Driver {
     pub(crate) fn stop(&self) {
         self.0.stop.wanted.set(true);
         let wakers = std::mem::take(&mut *self.0.stop.wakers.borrow_mut());
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -709,13 +729,24 @@ impl Driver {
     }
 
     /// Ready once this core shall end.
-    pub(crate) fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_stopping(&self, place: &mut StopPlace, cx: &Context<'_>) -> Poll<()> {
         if self.is_stopping() {
             return Poll::Ready(());
         }
-        let mut wakers = self.0.stop.wakers.borrow_mut();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
+        let known = match &place.0 {
+            Some((_, key)) => {
+                let wakers = self.0.stop.wakers.borrow();
+                wakers
+                    .get(*key)
+                    .is_some_and(|waker| waker.will_wake(cx.waker()))
+            }
+            None => false,
+        };
+        if !known {
+            place.leave();
+            let waker = cx.waker().clone();
+            let key = self.0.stop.wakers.borrow_mut().insert(waker);
+            place.0 = Some((self.clone(), key));
         }
         Poll::Pending
     }
