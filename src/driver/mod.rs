@@ -403,7 +403,10 @@ impl Driver {
             state.slots.orphan(token, orphan)
         };
         match dropped {
-            Dropped::InFlight if cancel => self.cancel(token),
+            Dropped::InFlight if cancel => {
+                self.cancel(token);
+                self.flush_outside_of_the_loop();
+            }
             Dropped::InFlight => {}
             Dropped::Complete(mut orphan, mut unread) => {
                 let last = unread.pop_back();
@@ -459,6 +462,20 @@ impl Driver {
         result.ok()
     }
 
+    /// What is dropped while no loop of this core runs (between two calls of `block_on`) is
+    /// submitted here: otherwise a port would stay bound until somebody runs the core again.
+    fn flush_outside_of_the_loop(&self) {
+        let current = CURRENT.try_with(|current| {
+            let current = current.borrow();
+            current
+                .as_ref()
+                .is_some_and(|driver| Rc::ptr_eq(&driver.0, &self.0))
+        });
+        if current == Ok(false) && self.enter_kernel(Wait::No).is_ok() {
+            self.reap();
+        }
+    }
+
     /// Closes a descriptor that no operation uses any more.
     pub(crate) fn close(&self, fd: OwnedFd) {
         if let Ok(mut state) = self.0.state.try_borrow_mut() {
@@ -468,7 +485,8 @@ impl Driver {
                     .flags(squeue::Flags::SKIP_SUCCESS)
                     .user_data(note::CLOSE);
                 state.queue(Queued::One(entry));
-                return;
+                drop(state);
+                return self.flush_outside_of_the_loop();
             }
         }
         if sys::close(fd).is_err() {
