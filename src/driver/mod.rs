@@ -364,14 +364,24 @@ impl Driver {
     }
 
     pub(crate) fn poll_single(&self, token: Token, waker: &Waker) -> Poll<Cqe> {
-        match self.0.state.borrow_mut().slots.poll_single(token, waker) {
+        let (cqe, replaced) = {
+            let slots = &mut self.0.state.borrow_mut().slots;
+            (slots.poll_single(token, waker), slots.take_replaced())
+        };
+        drop(replaced);
+        match cqe {
             Some(cqe) => Poll::Ready(cqe),
             None => Poll::Pending,
         }
     }
 
     pub(crate) fn poll_stream(&self, token: Token, waker: &Waker) -> Next {
-        self.0.state.borrow_mut().slots.poll_stream(token, waker)
+        let (next, replaced) = {
+            let slots = &mut self.0.state.borrow_mut().slots;
+            (slots.poll_stream(token, waker), slots.take_replaced())
+        };
+        drop(replaced);
+        next
     }
 
     pub(crate) fn stream_ended(&self, token: Token) -> bool {
@@ -393,15 +403,19 @@ impl Driver {
 
     /// The future of an operation is gone: its slot takes it over, or it is finished here.
     pub(crate) fn orphan(&self, token: Token, orphan: Box<dyn Orphan>, cancel: bool) {
-        let dropped = {
+        let (dropped, replaced) = {
             let mut state = self.0.state.borrow_mut();
             if !state.is_usable() && !state.kernel_is_done_with(token) {
                 // Rule 7: nobody will ever say that the kernel has finished.
                 let _leaked = Box::into_raw(orphan);
                 return;
             }
-            state.slots.orphan(token, orphan)
+            (
+                state.slots.orphan(token, orphan),
+                state.slots.take_replaced(),
+            )
         };
+        drop(replaced);
         match dropped {
             Dropped::InFlight if cancel => {
                 self.cancel(token);
