@@ -41,11 +41,6 @@ pub(crate) fn monotonic_nanos() -> u64 {
     clock_nanos(libc::CLOCK_MONOTONIC)
 }
 
-/// CPU time that this thread has used, in nanoseconds.
-pub(crate) fn thread_cpu_nanos() -> u64 {
-    clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
 fn clock_nanos(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec {
         tv_sec: 0,
