@@ -421,7 +421,6 @@ fn accept_by_many_tasks() {
 
 /// Only the last of those who wait is known to the operation; the others must be woken by it.
 #[test]
-#[ignore = "bug: an accept that leaves forgets the waker of the one that polled last"]
 fn accept_passes_the_turn_on() {
     Case::new("accept_passes_the_turn_on").seconds(20).run(|| {
         runtime().block_on(async {
@@ -555,7 +554,6 @@ fn shutdown_lets_connections_finish() {
 
 /// Dropped outside of `block_on`, a descriptor still goes soon.
 #[test]
-#[ignore = "bug: a close that is queued outside of block_on waits for the next one"]
 fn d03_drop_outside_of_block_on_closes() {
     Case::new("d03_drop_outside_of_block_on_closes")
         .seconds(20)
@@ -587,7 +585,6 @@ fn d03_drop_outside_of_block_on_closes() {
 
 /// The end that was read is no loss: the standard library finds it again.
 #[test]
-#[ignore = "bug: after the end was read, into_std always says that bytes are unread"]
 fn d04_into_std_after_the_end() {
     Case::new("d04_into_std_after_the_end").seconds(20).run(|| {
         runtime().block_on(async {
@@ -615,7 +612,6 @@ impl std::task::Wake for WakerWithStream {
 }
 
 #[test]
-#[ignore = "bug: a stored waker is dropped under the borrow of the driver"]
 fn a14_reentrant_waker_drop_of_an_operation() {
     Case::new("a14_reentrant_waker_drop_of_an_operation")
         .seconds(10)

@@ -86,7 +86,6 @@ fn e13_fork_child_only_exits() {
 }
 
 #[test]
-#[ignore = "bug: the child reads the unmapped queue before the check: SIGSEGV"]
 fn e13_fork_child_touches_the_runtime() {
     Case::new("e13_fork_child_touches_the_runtime").run(|| {
         let mut runtime = runtime(1);
@@ -141,7 +140,6 @@ fn e13_fork_child_builds_its_own() {
 
 /// A runtime of two cores is dropped in the child, where its second thread does not exist.
 #[test]
-#[ignore = "bug: the child joins a thread that it does not have"]
 fn e13_fork_child_drops_two_cores() {
     Case::new("e13_fork_child_drops_two_cores").run(|| {
         let mut runtime = Some(runtime(2));

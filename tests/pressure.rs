@@ -335,7 +335,6 @@ fn hoarded_buffers_starve_nobody() {
 
 /// A buffer that another thread drops must not keep the core awake.
 #[test]
-#[ignore = "bug: a buffer that came back from another thread keeps the loop awake"]
 fn a_buffer_dropped_elsewhere_costs_nothing() {
     Case::new("a_buffer_dropped_elsewhere_costs_nothing")
         .seconds(20)

@@ -179,7 +179,6 @@ fn e06_thousand_runtimes() {
 
 /// The kernel charges rings to the user, and gives the memory back late.
 #[test]
-#[ignore = "bug: a closed ring gives locked memory back later than the retries last"]
 fn e06_thousand_runtimes_of_a_user() {
     Case::new("e06_thousand_runtimes_of_a_user")
         .seconds(120)
@@ -323,7 +322,6 @@ fn settings_that_cannot_be_fulfilled() {
 
 /// A name that no thread can have.
 #[test]
-#[ignore = "bug: a name with NUL panics in std instead of a typed error"]
 fn settings_a_name_with_nul() {
     Case::new("settings_a_name_with_nul").run(|| {
         let error = Runtime::builder().cores(2).name("a\0b").build();
@@ -334,7 +332,6 @@ fn settings_a_name_with_nul() {
 
 /// A number of cores that no machine has (a configuration file with a mistake in it).
 #[test]
-#[ignore = "bug: a huge number of cores panics or aborts"]
 fn settings_absurdly_many_cores() {
     Case::new("settings_absurdly_many_cores")
         .seconds(20)

@@ -362,7 +362,6 @@ async fn poll_once_with(waker: std::task::Waker, millis: u64) {
 }
 
 #[test]
-#[ignore = "bug: a waker that panics unwinds through the loop"]
 fn e10_panic_in_a_foreign_waker_core_0() {
     Case::new("e10_panic_in_a_foreign_waker_core_0")
         .seconds(10)
@@ -386,7 +385,6 @@ fn e10_panic_in_a_foreign_waker_core_0() {
 
 /// The same on a worker, where nobody catches what leaves the loop.
 #[test]
-#[ignore = "bug: a waker that panics ends a whole core"]
 fn e10_panic_in_a_foreign_waker_core_1() {
     Case::new("e10_panic_in_a_foreign_waker_core_1")
         .seconds(10)
@@ -421,7 +419,6 @@ impl std::task::Wake for WakerWithSleep {
 }
 
 #[test]
-#[ignore = "bug: a stored waker is dropped under the borrow of the timers"]
 fn a14_reentrant_waker_drop() {
     Case::new("a14_reentrant_waker_drop").seconds(10).run(|| {
         corering::block_on(async {
@@ -629,7 +626,6 @@ fn stop_from_a_foreign_thread() {
 
 /// A long-lived server has each of its connections wait for the end, too; they come and go.
 #[test]
-#[ignore = "bug: `stopping` keeps the waker of everyone who ever waited"]
 fn stopping_forgets_those_who_left() {
     Case::new("stopping_forgets_those_who_left")
         .seconds(60)
@@ -661,7 +657,6 @@ fn stopping_forgets_those_who_left() {
 }
 
 #[test]
-#[ignore = "bug: the drop touches thread-locals that are gone: abort"]
 fn a_runtime_in_a_thread_local() {
     thread_local! {
         static RUNTIME: RefCell<Option<Runtime>> = const { RefCell::new(None) };

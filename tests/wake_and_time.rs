@@ -271,7 +271,6 @@ fn f07_yield_loops_starve_nobody() {
 
 /// The same for a task that never waits inside of one poll because its ticks are always due.
 #[test]
-#[ignore = "bug: an interval that is always due never lets go of the core"]
 fn f07_a_zero_interval_starves_nobody() {
     Case::new("f07_a_zero_interval_starves_nobody")
         .seconds(10)
