@@ -76,6 +76,8 @@ pub(crate) struct Ring {
     pause_micros: u64,
     enters: u64,
     overflows: u64,
+    /// The completion queue was overflown when it was looked at last.
+    overflown: bool,
     /// The ring is this thread's alone.
     _not_send: std::marker::PhantomData<*const ()>,
 }
@@ -100,6 +102,7 @@ impl Ring {
             pause_micros: 0,
             enters: 0,
             overflows: 0,
+            overflown: false,
             _not_send: std::marker::PhantomData,
         })
     }
@@ -151,11 +154,14 @@ impl Ring {
         // A forked child has no queues to look into.
         self.mark.check();
         let queue = self.ring.submission();
-        if queue.cq_overflow() {
+        let (overflown, deferred) = (queue.cq_overflow(), queue.taskrun());
+        drop(queue);
+        // The flag stands until an `enter` has flushed it: it is counted when it rises.
+        if overflown && !self.overflown {
             self.overflows += 1;
-            return true;
         }
-        queue.taskrun()
+        self.overflown = overflown;
+        overflown || deferred
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
