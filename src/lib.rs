@@ -10,6 +10,8 @@ pub mod net;
 #[allow(unsafe_code)]
 mod op;
 mod runtime;
+#[cfg(feature = "signal")]
+pub mod signal;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;

@@ -90,6 +90,32 @@ pub(crate) fn write_eventfd(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// From now on, each time `signal` arrives, adds one to `count` and then writes to `eventfd`.
+/// Handlers that others have registered run too; what the signal did by default does not happen
+/// any more. This cannot be undone.
+#[cfg(feature = "signal")]
+pub(crate) fn count_signal(
+    signal: libc::c_int,
+    count: &'static std::sync::atomic::AtomicU64,
+    eventfd: &'static OwnedFd,
+) -> io::Result<()> {
+    if signal_hook_registry::FORBIDDEN.contains(&signal) {
+        let what = format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let act = move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        // SAFETY: the thread's own errno, which what was interrupted may be about to read.
+        let errno = unsafe { *libc::__errno_location() };
+        let _ = write_eventfd(eventfd.as_raw_fd());
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    };
+    // SAFETY: `act` only adds to an atomic, writes to a descriptor that stays open for ever, and
+    // restores errno: all of it may be done in a signal handler.
+    unsafe { signal_hook_registry::register(signal, act) }.map(drop)
+}
+
 /// Posts a completion with `user_data` into the ring `fd`, from any thread.
 pub(crate) fn send_msg_ring(fd: RawFd, user_data: u64) -> io::Result<()> {
     /// The fields of `struct io_uring_sqe` that a message uses, at their places.

@@ -13,6 +13,8 @@
 mod deadline;
 mod file;
 mod path;
+#[cfg(feature = "signal")]
+mod poll;
 mod send_queue;
 mod socket;
 
@@ -21,6 +23,8 @@ pub(crate) use file::{Allocate, Fsync, Read, Readv, SetLen, Write, Writev};
 pub(crate) use path::{
     Link, MakeDir, Metadata, OpenAt, Remove, Rename, Stat, StatTarget, Symlink, c_path,
 };
+#[cfg(feature = "signal")]
+pub(crate) use poll::PollReadable;
 pub(crate) use send_queue::SendQueue;
 pub(crate) use socket::{
     AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendVectored, SendZc, SendZcItem,
