@@ -6,6 +6,8 @@ pub mod buf;
 mod driver;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper_rt;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;

@@ -36,6 +36,26 @@ pub(crate) fn monotonic_nanos() -> u64 {
     clock_nanos(libc::CLOCK_MONOTONIC)
 }
 
+/// The standard library's time, for those who speak it.
+#[cfg(feature = "hyper")]
+pub(crate) fn std_now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// A time of the standard library in nanoseconds of [`monotonic_nanos`], rounded up: both read the
+/// same clock, but the standard library does not say its number.
+#[cfg(feature = "hyper")]
+pub(crate) fn nanos_of(time: std::time::Instant) -> u64 {
+    use std::sync::OnceLock;
+    static BASE: OnceLock<(std::time::Instant, u64)> = OnceLock::new();
+    let (base, base_nanos) = *BASE.get_or_init(|| (std_now(), monotonic_nanos()));
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    match time.checked_duration_since(base) {
+        Some(later) => base_nanos.saturating_add(nanos(later)),
+        None => base_nanos.saturating_sub(nanos(base.duration_since(time))),
+    }
+}
+
 /// CPU time that this thread has used, in nanoseconds.
 pub(crate) fn thread_cpu_nanos() -> u64 {
     clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
