@@ -1,4 +1,88 @@
-//! corering.
+//! A completion-based, thread-per-core async runtime for Linux on io_uring.
+//!
+//! One thread per core, one io_uring per thread, tasks that never leave their core, timers local
+//! to the core, and every socket and file operation submitted to the ring. There is no thread
+//! pool behind the file API: file work goes to the kernel.
+//!
+//! ```no_run
+//! use corering::net::{TcpListener, TcpStream};
+//!
+//! async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+//!     while let Some(chunk) = stream.recv().await? {
+//!         stream.send_all(chunk).await.0?;
+//!     }
+//!     Ok(())
+//! }
+//!
+//! fn main() -> std::io::Result<()> {
+//!     corering::block_on(async {
+//!         let listener = TcpListener::bind("127.0.0.1:7000").await?;
+//!         loop {
+//!             let (stream, _peer) = listener.accept().await?;
+//!             corering::spawn(echo(stream));
+//!         }
+//!     })
+//! }
+//! ```
+//!
+//! # Three ideas
+//! 1. **The seam is the kernel's own interface**: entries in, completions out. Above it nobody
+//!    knows whether the kernel is real. Adding an operation is one block in one file.
+//! 2. **The resource owns the operation; a future only borrows the result.** A listener owns its
+//!    accept and a queue of accepted sockets, a stream its receive and a queue of received chunks.
+//!    Dropping `accept()` or `read()` therefore loses nothing: the next call returns it.
+//! 3. **A late completion runs the same code as an awaited one, and its output is dropped.**
+//!    Descriptors close themselves, pooled buffers go home; nothing leaks by being cancelled.
+//!
+//! # What dropping a call before it completes means
+//! | call | dropping it | why that can be promised |
+//! |---|---|---|
+//! | `accept`, `incoming().next()` | safe: the connection is returned by the next accept | the listener's queue |
+//! | `recv`, `read`, `fill_buf`, `peek` on a stream | safe: the bytes are returned by the next call | the stream's queue |
+//! | `read_owned` into the caller's buffer | the bytes are kept for the next read; the buffer is not returned ([`ReadOwned::cancel`](net::ReadOwned::cancel) returns it) | the runtime owns the buffer while the kernel may write to it |
+//! | `read_exact` on a stream | not safe: how much was read is lost | the count lived in the future |
+//! | `write`, `write_vectored`, `flush`, `shutdown` on a stream | safe: before it is ready it has taken nothing; what was taken is sent | the stream's send queue |
+//! | `write_all` on a stream | not safe: any part may have been taken, which is then sent | the count lived in the future |
+//! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
+//! | `sleep`, `interval.tick`, `timeout`, joining a task, channel `recv`, semaphore `acquire` | safe | nothing consumed |
+//! | `connect`, `open` | safe: nothing leaks (the file may have been created) | the late descriptor closes itself |
+//! | `read_at`, `metadata` of a file | safe; a buffer that was given is not returned | nothing consumed |
+//! | `write_at`, `sync_all`, `rename`, `remove_file` | may still happen after the drop; never reported in part | a disk operation cannot be taken back |
+//!
+//! Dropping, forgetting or aborting anything, in any order, never lets the kernel touch freed
+//! memory: an operation's memory belongs to the driver's table until the operation's own last
+//! completion, and past a deadline at the runtime's end it is leaked and counted
+//! ([`ShutdownReport`]), never freed.
+//!
+//! # Errors
+//! `std::io::Error` for what the kernel said, with its errno. Own types only where a caller
+//! branches: [`BuildError`], [`JoinError`], [`time::Elapsed`], [`net::Torn`]. A machine that
+//! refuses io_uring (the sysctl, a container's seccomp profile, the limit on locked memory, an old
+//! kernel) gives a [`BuildError`] whose text names the cause and the cure.
+//!
+//! # The map
+//! ```text
+//!   buf/      memory that may be lent to the kernel                      imports nothing
+//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf
+//!   op/       what can be asked of the kernel, one block each              buf driver
+//!   task/     futures that run: spawn, JoinHandle, executor                nothing
+//!   sync/     channels between cores; semaphore and notify on one          nothing
+//!   time/     sleep, interval, timeout, the timer store                    driver
+//!   net/      TCP                                                          buf driver op time
+//!   fs/       files and directories                                        buf driver op
+//!   signal/   signals (feature `signal`)                                   buf driver op
+//!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
+//!   http/     a file service and a client (feature `http`)                 the public face
+//! ```
+//! Arrows point down only; a test holds this table and fails on an import that is not in it.
+//!
+//! # Features
+//! - `macros` (default): `#[corering::main]` and `#[corering::test]`.
+//! - `bytes`: `RecvBuf` into `Bytes` without a copy; `Bytes` and `BytesMut` as buffers.
+//! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
+//! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
+//! - `signal`: signals as futures. `http`: a static file service and a pooled client.
+//! - `cli`: the command `corering`.
 
 #[allow(unsafe_code)]
 pub mod buf;
@@ -23,7 +107,7 @@ pub mod time;
 pub use corering_macros::{main, test};
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use runtime::{
-    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, spawn_on,
-    stopping,
+    Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
+    spawn_on, stopping,
 };
 pub use task::{JoinError, JoinHandle, spawn, yield_now};

@@ -42,7 +42,10 @@ const PUBLIC_FACE: &[&str] = &["http"];
 const UNSAFE_ROOTS: &[&str] = &["src/buf", "src/driver", "src/op", "src/task"];
 
 /// Single files elsewhere in which `unsafe` may stand: file, reason.
-const UNSAFE_FILES: &[(&str, &str)] = &[];
+const UNSAFE_FILES: &[(&str, &str)] = &[(
+    "src/time/timeout.rs",
+    "pins the limited future in place, so that a timeout allocates nothing",
+)];
 
 /// Text that reaches the outside world, and the places that may contain it.
 const OUTSIDE: &[Outside] = &[
@@ -78,7 +81,7 @@ const OUTSIDE: &[Outside] = &[
         cure: "bind through net/",
     },
     Outside {
-        text: "Instant::now",
+        text: "std::time::Instant",
         calls_only: false,
         allowed: &["src/driver", "src/bin"],
         cure: "time comes in as a value: ask the driver for the loop's time",
@@ -92,7 +95,7 @@ const OUTSIDE: &[Outside] = &[
     Outside {
         text: "thread::sleep",
         calls_only: false,
-        allowed: &[],
+        allowed: &["src/driver/sys.rs"],
         cure: "a loop must not block: use time::sleep",
     },
     Outside {
@@ -269,7 +272,9 @@ fn lines_are_clean() {
         for (index, line) in source.text.lines().enumerate() {
             let mut complain =
                 |what: &str| complaints.push(format!("{}:{}: {what}", source.path, index + 1));
-            if line.chars().count() > LINE_COLUMNS_MAX && !line.contains("://") {
+            // A link and a row of a table cannot be broken.
+            let unbreakable = line.contains("://") || line.trim_start().starts_with("//! |");
+            if line.chars().count() > LINE_COLUMNS_MAX && !unbreakable {
                 complain(&format!(
                     "more than {LINE_COLUMNS_MAX} columns: break the line"
                 ));

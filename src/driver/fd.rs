@@ -47,9 +47,9 @@ impl Fd {
     pub(crate) fn try_unwrap(self) -> Result<OwnedFd, Fd> {
         let inner = Rc::try_unwrap(self.0).map_err(Fd)?;
         let raw = inner.raw;
-        let mut inner = std::mem::ManuallyDrop::new(inner);
+        let inner = std::mem::ManuallyDrop::new(inner);
         // SAFETY: `inner` is never dropped nor used again, so its driver is read out once.
-        let driver = unsafe { std::ptr::read(&mut inner.driver) };
+        let driver = unsafe { std::ptr::read(&inner.driver) };
         drop(driver);
         // SAFETY: the number is open, and with `inner` forgotten this is its only owner.
         Ok(unsafe { OwnedFd::from_raw_fd(raw) })

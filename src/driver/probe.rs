@@ -86,7 +86,7 @@ fn run() -> io::Result<Features> {
             registered_ring: true,
             ..features
         },
-        |ring| nop_completes(ring),
+        nop_completes,
     );
     features.no_iowait = features.no_iowait
         && works(
@@ -94,7 +94,7 @@ fn run() -> io::Result<Features> {
                 no_iowait: true,
                 ..features
             },
-            |ring| nop_completes(ring),
+            nop_completes,
         );
     features.abs_timer = works(
         Features {

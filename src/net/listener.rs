@@ -221,10 +221,6 @@ impl Queue {
             "the runtime was asked to end: it accepts no more",
         )))
     }
-
-    fn wake_others(&mut self) {
-        self.others.drain(..).for_each(Waker::wake);
-    }
 }
 
 fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
@@ -279,9 +275,13 @@ impl Accept<'_> {
     /// This one waits no longer: somebody else must, for the next connection.
     fn leave(&mut self) {
         if self.waiting.take().is_some() {
-            let mut queue = self.listener.queue.borrow_mut();
-            queue.last = None;
-            queue.wake_others();
+            let (last, others) = {
+                let mut queue = self.listener.queue.borrow_mut();
+                (queue.last.take(), std::mem::take(&mut queue.others))
+            };
+            // Outside of the borrow: dropping a waker may drop a future that waits here.
+            drop(last);
+            others.into_iter().for_each(Waker::wake);
         }
     }
 }

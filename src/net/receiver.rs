@@ -278,15 +278,30 @@ impl Receiver {
                 Some(Received::Failed(error)) => return Poll::Ready(Err(error)),
             }
         }
-        if let Mode::InLine(place) = &mut self.mode {
-            self.fd.driver().leave_line(place);
-            self.mode = Mode::Multi;
+        let settled = match &mut self.mode {
+            Mode::Multi => return Poll::Ready(Ok(false)),
+            Mode::InLine(place) => {
+                self.fd.driver().leave_line(place);
+                Ok(None)
+            }
+            Mode::Heap(submit) => {
+                submit.cancel();
+                let (result, bytes) = ready!(Pin::new(submit).poll(cx));
+                result.map(|_| Some(bytes))
+            }
+            // It was cancelled when it was adopted.
+            Mode::Late(late) => ready!(late.poll_late(cx)).map(Some),
+        };
+        self.mode = Mode::Multi;
+        match settled {
+            Ok(None) => Poll::Ready(Ok(false)),
+            Ok(Some(bytes)) => {
+                self.current = self.taken(Ok(bytes.len()), bytes)?;
+                Poll::Ready(Ok(true))
+            }
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Poll::Ready(Ok(false)),
+            Err(error) => Poll::Ready(Err(error)),
         }
-        if let Mode::Multi = self.mode {
-            return Poll::Ready(Ok(false));
-        }
-        self.current = ready!(self.poll_chunk(cx))?;
-        Poll::Ready(Ok(true))
     }
 
     /// A `read_owned` was dropped in flight: what it brings is read next.

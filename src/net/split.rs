@@ -115,6 +115,7 @@ impl OwnedReadHalf {
     ///
     /// # Errors
     /// [`ReuniteError`] with both halves, if they are not of one stream.
+    #[allow(clippy::result_large_err, reason = "the halves themselves come back")]
     pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
         let mut write = write;
         match write.tx.take() {

@@ -139,6 +139,7 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Dropping it drops the stream.
+    #[allow(clippy::result_large_err, reason = "the stream itself comes back")]
     pub async fn into_std(mut self) -> Result<std::net::TcpStream, IntoStdError> {
         if let Err(error) = self.quiet().await {
             return Err(IntoStdError {

@@ -124,7 +124,10 @@ impl Single for Stat {
 
 /// Defines operations on one or two paths whose answer is "done" or an error.
 macro_rules! path_ops {
-    ($($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),* } => |$op:ident| $entry:expr;)*) => {
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($field:ident: $type:ty),* } => |$op:ident| $entry:expr;
+    )*) => {
         $(
             $(#[$doc])*
             #[derive(Debug)]

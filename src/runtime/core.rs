@@ -45,6 +45,7 @@ pub(super) struct Core {
     timers: Timers,
     /// Set once all cores have been built.
     shared: Option<Arc<Shared>>,
+    ended: Cell<bool>,
 }
 
 thread_local! {
@@ -95,6 +96,7 @@ impl Core {
             executor,
             timers: Timers::default(),
             shared: None,
+            ended: Cell::new(false),
         })
     }
 
@@ -177,6 +179,14 @@ impl Core {
         if !drain.is_zero() && self.executor.live() > 0 && !std::thread::panicking() {
             self.run_until(self.until_idle(end));
         }
+        self.give_up()
+    }
+
+    /// Drops all tasks and closes the ring. In this order: tasks own operations, which the ring
+    /// must finish before it goes.
+    fn give_up(&self) -> CoreReport {
+        self.ended.set(true);
+        self.driver.stop();
         let entered = self.enter();
         let abandoned = self.executor.abort_all();
         let deadline = now().saturating_add(self.config.grace.as_nanos() as u64);
@@ -184,7 +194,6 @@ impl Core {
         self.executor.close();
         drop(entered);
         CoreReport {
-            core: self.index,
             abandoned_tasks: abandoned,
             leaked_operations: leaked,
         }
@@ -207,5 +216,14 @@ impl Core {
             }
         })
         .await;
+    }
+}
+
+impl Drop for Core {
+    /// A core whose loop has panicked must not close its ring under what is in flight either.
+    fn drop(&mut self) {
+        if !self.ended.get() {
+            self.give_up();
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! Reaching a runtime: from its own tasks, from its other cores, and from foreign threads.
 
 use crate::driver::Driver;
+use crate::driver::submit::Submit;
+use crate::op::Nop;
 use crate::task::{Executor, Remote, RemoteHandle};
 use crate::time::Timers;
 use std::cell::RefCell;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -207,6 +210,25 @@ pub fn core_id() -> usize {
 pub async fn stopping() {
     let driver = Driver::current();
     poll_fn(|cx| driver.poll_stopping(cx)).await;
+}
+
+/// Goes to the kernel and back (`IORING_OP_NOP`): what an operation costs when there is nothing
+/// to do.
+///
+/// # Errors
+/// What the kernel says; it has nothing to say.
+///
+/// # Panics
+/// Outside of a runtime.
+///
+/// # Cancel safety
+/// Dropping it loses nothing.
+///
+/// ```no_run
+/// corering::block_on(async { corering::nop().await }).unwrap();
+/// ```
+pub async fn nop() -> io::Result<()> {
+    Submit::new(&Driver::current(), Nop).await
 }
 
 /// Whether the runtime of this thread was asked to end.

@@ -87,7 +87,7 @@ impl Metrics {
         Metrics {
             core,
             spawned: tasks.spawned,
-            tasks: tasks.live as u64,
+            tasks: tasks.live,
             polls: tasks.polls,
             local_wakes: tasks.local_wakes,
             foreign_wakes: tasks.foreign_wakes,

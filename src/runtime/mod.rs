@@ -20,7 +20,7 @@ mod shutdown;
 mod workers;
 
 pub use builder::Builder;
-pub use handle::{Handle, core_id, is_stopping, spawn_on, stopping};
+pub use handle::{Handle, core_id, is_stopping, nop, spawn_on, stopping};
 pub use metrics::Metrics;
 pub use shutdown::ShutdownReport;
 
@@ -138,7 +138,8 @@ impl Runtime {
     /// then what is left is dropped; the report says how much that was.
     ///
     /// Tasks that wait for [`stopping`] learn of it. After the deadline it takes at most the
-    /// builder's [`shutdown_grace`](Builder::shutdown_grace) more, for the kernel to give memory back.
+    /// builder's [`shutdown_grace`](Builder::shutdown_grace) more, for the kernel to give memory
+    /// back.
     pub fn shutdown(mut self, deadline: Duration) -> ShutdownReport {
         self.end(deadline)
     }

@@ -3,7 +3,6 @@
 /// One core's end.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CoreReport {
-    pub(super) core: usize,
     pub(super) abandoned_tasks: usize,
     pub(super) leaked_operations: usize,
 }
