@@ -88,6 +88,7 @@
 pub mod buf;
 #[allow(unsafe_code)]
 mod driver;
+pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(feature = "hyper")]

@@ -4,6 +4,9 @@
 //! a clock, so a simulated kernel has one place to answer from. None of them waits for a peer or
 //! a disk's data; those that walk a path say so.
 
+/// The standard library's file and permissions: types that cross the seam, but do nothing here.
+pub use std::fs::{File as StdFile, Permissions};
+
 use super::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
@@ -233,12 +236,13 @@ pub(crate) fn set_mode_at(path: &CStr, mode: u32) -> io::Result<()> {
     check(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, 0) }).map(drop)
 }
 
-/// `futimens(2)`: access and modification time, each optional.
-pub(crate) fn set_times(fd: &Fd, times: [Option<Duration>; 2]) -> io::Result<()> {
+/// `futimens(2)`: access and modification time, each optional, as seconds since the epoch (or
+/// before it) and nanoseconds after that second.
+pub(crate) fn set_times(fd: &Fd, times: [Option<(i64, u32)>; 2]) -> io::Result<()> {
     let spec = times.map(|time| match time {
-        Some(at) => libc::timespec {
-            tv_sec: at.as_secs() as i64,
-            tv_nsec: at.subsec_nanos().into(),
+        Some((seconds, nanos)) => libc::timespec {
+            tv_sec: seconds,
+            tv_nsec: nanos.into(),
         },
         None => libc::timespec {
             tv_sec: 0,
@@ -289,6 +293,42 @@ pub(crate) fn seek(fd: &Fd, offset: i64, whence: libc::c_int) -> io::Result<u64>
     } else {
         Ok(at as u64)
     }
+}
+
+/// `ftruncate(2)`, for kernels whose ring has none.
+pub(crate) fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
+    let len = i64::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: touches no memory.
+    check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) }).map(drop)
+}
+
+/// `unlink(2)`, for a ring that is gone.
+pub(crate) fn unlink(path: &CStr) -> io::Result<()> {
+    // SAFETY: the path ends with NUL.
+    check(unsafe { libc::unlink(path.as_ptr()) }).map(drop)
+}
+
+/// How a descriptor was opened: `O_APPEND`, `O_DIRECT` and so on (`fcntl` with `F_GETFL`).
+pub(crate) fn open_flags(fd: &Fd) -> io::Result<libc::c_int> {
+    // SAFETY: touches no memory.
+    check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// The mode and the length of an open file as this machine knows them now (`statx` without a
+/// question to a server): far cheaper than a trip through the ring, and it never waits.
+pub(crate) fn mode_and_len(fd: &Fd) -> io::Result<(u32, u64)> {
+    // SAFETY: an all-zero statx is a valid value.
+    let mut stat: libc::statx = unsafe { std::mem::zeroed() };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mask = libc::STATX_TYPE | libc::STATX_MODE | libc::STATX_SIZE;
+    // SAFETY: the path is empty and ends with NUL; the kernel writes one statx.
+    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, &mut stat) })?;
+    Ok((stat.stx_mode.into(), stat.stx_size))
+}
+
+/// The number of a device, of its two halves.
+pub(crate) fn device(major: u32, minor: u32) -> u64 {
+    libc::makedev(major, minor)
 }
 
 /// A name for a temporary file that nobody else uses: random bits from the kernel.

@@ -196,15 +196,103 @@ impl<B: IoBuf> Single for Writev<B> {
     }
 }
 
+/// Writes bytes that a writer has accepted already: they are written even if the writer is
+/// dropped, short counts included.
+#[derive(Debug)]
+pub(crate) struct WriteBehind {
+    pub(crate) fd: Fd,
+    pub(crate) bytes: Bytes,
+    /// How many of them were written by an operation before this one.
+    pub(crate) written: usize,
+    /// Where the first of all bytes goes, or `u64::MAX` for the file's own position.
+    pub(crate) offset: u64,
+}
+
+/// The bytes of a [`WriteBehind`].
+pub(crate) enum Bytes {
+    /// The writer's own, to be used again.
+    Own(Vec<u8>),
+    /// A buffer that the caller has given away.
+    Given(Box<dyn IoBuf>),
+}
+
+impl Bytes {
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Bytes::Own(bytes) => bytes,
+            Bytes::Given(bytes) => (**bytes).as_init(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Bytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Bytes({})", self.as_slice().len())
+    }
+}
+
+impl WriteBehind {
+    /// How many bytes are still to be written.
+    pub(crate) fn left(&self) -> usize {
+        self.bytes.as_slice().len() - self.written
+    }
+}
+
+// SAFETY: both kinds of bytes stay where they are (`IoBuf`), are owned, and nobody touches them
+// while in flight.
+unsafe impl Op for WriteBehind {
+    fn prepare(&mut self) -> squeue::Entry {
+        let bytes = &self.bytes.as_slice()[self.written..];
+        let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
+        let offset = match self.offset {
+            u64::MAX => u64::MAX,
+            offset => offset + self.written as u64,
+        };
+        opcode::Write::new(self.fd.target(), ptr, len)
+            .offset(offset)
+            .build()
+    }
+
+    fn cancel_on_drop(&self) -> bool {
+        false
+    }
+}
+
+impl Single for WriteBehind {
+    /// How many bytes were written, and the operation's parts again.
+    type Output = (io::Result<usize>, WriteBehind);
+
+    fn complete(self, cqe: Cqe) -> (io::Result<usize>, WriteBehind) {
+        (cqe.count(), self)
+    }
+
+    fn orphaned(mut self, cqe: Cqe) -> Option<WriteBehind> {
+        let n = match cqe.count() {
+            Ok(0) => return None,
+            Ok(n) => n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(_) => return None,
+        };
+        self.written += n;
+        (self.left() > 0).then_some(self)
+    }
+}
+
+/// Who keeps in mind what an [`Fsync`] came to, even one whose future is gone.
+pub(crate) trait Verdict: Unpin + 'static {
+    fn synced(&self, result: &io::Result<()>);
+}
+
 /// Makes a file's data (and metadata, unless `data_only`) durable (`fsync`, `fdatasync`).
 #[derive(Debug)]
-pub(crate) struct Fsync {
+pub(crate) struct Fsync<V> {
     pub(crate) fd: Fd,
     pub(crate) data_only: bool,
+    pub(crate) verdict: V,
 }
 
 // SAFETY: the entry has no pointers.
-unsafe impl Op for Fsync {
+unsafe impl<V: Verdict> Op for Fsync<V> {
     fn prepare(&mut self) -> squeue::Entry {
         let flags = match self.data_only {
             true => types::FsyncFlags::DATASYNC,
@@ -214,11 +302,13 @@ unsafe impl Op for Fsync {
     }
 }
 
-impl Single for Fsync {
+impl<V: Verdict> Single for Fsync<V> {
     type Output = io::Result<()>;
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
-        cqe.count().map(drop)
+        let result = cqe.count().map(drop);
+        self.verdict.synced(&result);
+        result
     }
 }
 

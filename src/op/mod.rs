@@ -19,9 +19,11 @@ mod send_queue;
 mod socket;
 
 pub(crate) use deadline::Deadline;
-pub(crate) use file::{Allocate, Fsync, Read, Readv, SetLen, Write, Writev};
+pub(crate) use file::{
+    Allocate, Bytes, Fsync, Read, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
+};
 pub(crate) use path::{
-    Link, MakeDir, Metadata, OpenAt, Remove, Rename, Stat, StatTarget, Symlink, c_path,
+    Link, MakeDir, Metadata, OpenAt, OpenTemp, Remove, Rename, Stat, StatTarget, Symlink, c_path,
 };
 #[cfg(feature = "signal")]
 pub(crate) use poll::PollReadable;

@@ -29,10 +29,17 @@ pub(crate) fn c_path(path: &Path) -> io::Result<CString> {
     })
 }
 
+/// Where a relative path begins: at an open directory, or at the process's own.
+fn start(dir: &Option<Fd>) -> types::Fd {
+    dir.as_ref().map_or(HERE, Fd::target)
+}
+
 /// Opens a file (`openat`), always close-on-exec.
 #[derive(Debug)]
 pub(crate) struct OpenAt {
     pub(crate) driver: Driver,
+    /// The open directory at which the path begins.
+    pub(crate) dir: Option<Fd>,
     pub(crate) path: CString,
     pub(crate) flags: i32,
     pub(crate) mode: u32,
@@ -42,7 +49,7 @@ pub(crate) struct OpenAt {
 unsafe impl Op for OpenAt {
     fn prepare(&mut self) -> squeue::Entry {
         let flags = self.flags | libc::O_CLOEXEC;
-        opcode::OpenAt::new(HERE, self.path.as_ptr())
+        opcode::OpenAt::new(start(&self.dir), self.path.as_ptr())
             .flags(flags)
             .mode(self.mode)
             .build()
@@ -54,6 +61,95 @@ impl Single for OpenAt {
 
     fn complete(self, cqe: Cqe) -> io::Result<Fd> {
         new_fd(cqe, &self.driver)
+    }
+}
+
+/// Makes a temporary file (`openat` with `O_EXCL`): one that nobody waits for any more when it
+/// is made is removed again.
+#[derive(Debug)]
+pub(crate) struct OpenTemp {
+    open: OpenAt,
+    /// The file was made for nobody: this is its removal.
+    unwanted: bool,
+}
+
+impl OpenTemp {
+    /// Opens for writing.
+    pub(crate) fn new(driver: &Driver, path: CString, mode: u32) -> OpenTemp {
+        let open = OpenAt {
+            driver: driver.clone(),
+            dir: None,
+            path,
+            flags: libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
+            mode,
+        };
+        OpenTemp {
+            open,
+            unwanted: false,
+        }
+    }
+}
+
+// SAFETY: the path's bytes live on the heap and are owned.
+unsafe impl Op for OpenTemp {
+    fn prepare(&mut self) -> squeue::Entry {
+        match self.unwanted {
+            true => opcode::UnlinkAt::new(HERE, self.open.path.as_ptr()).build(),
+            false => self.open.prepare(),
+        }
+    }
+}
+
+impl Single for OpenTemp {
+    type Output = io::Result<Fd>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<Fd> {
+        self.open.complete(cqe)
+    }
+
+    fn orphaned(mut self, cqe: Cqe) -> Option<OpenTemp> {
+        if self.unwanted {
+            return None;
+        }
+        drop(new_fd(cqe, &self.open.driver).ok()?);
+        self.unwanted = true;
+        Some(self)
+    }
+}
+
+/// Removes a file, or a directory that is empty (`unlinkat`).
+#[derive(Debug)]
+pub(crate) struct Remove {
+    /// The open directory at which the path begins.
+    pub(crate) dir: Option<Fd>,
+    pub(crate) path: CString,
+    pub(crate) directory: bool,
+    /// A drop in flight does not cancel it.
+    pub(crate) detached: bool,
+}
+
+// SAFETY: the path's bytes live on the heap and are owned.
+unsafe impl Op for Remove {
+    fn prepare(&mut self) -> squeue::Entry {
+        let flags = if self.directory {
+            libc::AT_REMOVEDIR
+        } else {
+            0
+        };
+        let entry = opcode::UnlinkAt::new(start(&self.dir), self.path.as_ptr());
+        entry.flags(flags).build()
+    }
+
+    fn cancel_on_drop(&self) -> bool {
+        !self.detached
+    }
+}
+
+impl Single for Remove {
+    type Output = io::Result<()>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.count().map(drop)
     }
 }
 
@@ -156,11 +252,6 @@ path_ops! {
     /// Makes a directory (`mkdirat`).
     MakeDir { path: CString, mode: u32 } => |op| {
         opcode::MkDirAt::new(HERE, op.path.as_ptr()).mode(op.mode).build()
-    };
-    /// Removes a file, or a directory that is empty (`unlinkat`).
-    Remove { path: CString, directory: bool } => |op| {
-        let flags = if op.directory { libc::AT_REMOVEDIR } else { 0 };
-        opcode::UnlinkAt::new(HERE, op.path.as_ptr()).flags(flags).build()
     };
     /// Renames, over what stands there (`renameat`).
     Rename { from: CString, to: CString } => |op| {

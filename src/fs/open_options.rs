@@ -1,0 +1,218 @@
+//! How a file is opened.
+
+use super::File;
+use super::submit::perform;
+use crate::driver::Driver;
+use crate::op::{OpenAt, c_path};
+use std::io;
+use std::path::Path;
+
+/// How a file is opened, as in the standard library.
+///
+/// ```no_run
+/// # async fn f() -> std::io::Result<()> {
+/// use corering::fs::OpenOptions;
+/// let log = OpenOptions::new().append(true).create(true).open("events.log").await?;
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "options do nothing until `open`"]
+pub struct OpenOptions {
+    read: bool,
+    write: bool,
+    append: bool,
+    truncate: bool,
+    create: bool,
+    create_new: bool,
+    mode: u32,
+    custom_flags: i32,
+    direct: bool,
+}
+
+impl Default for OpenOptions {
+    fn default() -> OpenOptions {
+        OpenOptions::new()
+    }
+}
+
+impl OpenOptions {
+    /// Nothing is allowed yet; a file that is made gets the mode `0o666`, less the umask.
+    pub fn new() -> OpenOptions {
+        OpenOptions {
+            read: false,
+            write: false,
+            append: false,
+            truncate: false,
+            create: false,
+            create_new: false,
+            mode: 0o666,
+            custom_flags: 0,
+            direct: false,
+        }
+    }
+
+    /// Whether the file may be read.
+    pub fn read(&mut self, read: bool) -> &mut OpenOptions {
+        self.read = read;
+        self
+    }
+
+    /// Whether the file may be written.
+    pub fn write(&mut self, write: bool) -> &mut OpenOptions {
+        self.write = write;
+        self
+    }
+
+    /// Whether every write goes to the end of the file, whatever offset it names (`O_APPEND`).
+    pub fn append(&mut self, append: bool) -> &mut OpenOptions {
+        self.append = append;
+        self
+    }
+
+    /// Whether the file is emptied; needs `write`.
+    pub fn truncate(&mut self, truncate: bool) -> &mut OpenOptions {
+        self.truncate = truncate;
+        self
+    }
+
+    /// Whether the file is made if it is missing; needs `write` or `append`.
+    pub fn create(&mut self, create: bool) -> &mut OpenOptions {
+        self.create = create;
+        self
+    }
+
+    /// Whether the file must be new: one that exists is an error (`O_EXCL`). `create` and
+    /// `truncate` are ignored then.
+    pub fn create_new(&mut self, create_new: bool) -> &mut OpenOptions {
+        self.create_new = create_new;
+        self
+    }
+
+    /// The mode of a file that is made; the process's umask is taken off.
+    pub fn mode(&mut self, mode: u32) -> &mut OpenOptions {
+        self.mode = mode;
+        self
+    }
+
+    /// More flags of `open(2)`, such as `O_NOFOLLOW`. The access mode among them is ignored.
+    pub fn custom_flags(&mut self, flags: i32) -> &mut OpenOptions {
+        self.custom_flags = flags;
+        self
+    }
+
+    /// Whether reads and writes go around the page cache (`O_DIRECT`).
+    ///
+    /// Buffers, offsets and lengths must then be multiples of the disk's block: use
+    /// [`AlignedBuf`](crate::buf::AlignedBuf). What is not aligned fails with `InvalidInput`.
+    pub fn direct(&mut self, direct: bool) -> &mut OpenOptions {
+        self.direct = direct;
+        self
+    }
+
+    /// Opens the file (`openat(2)`); the descriptor is close-on-exec.
+    ///
+    /// # Errors
+    /// `InvalidInput` if the options contradict each other or the path has a NUL inside (nothing
+    /// is asked of the kernel then); otherwise what the kernel says, such as `NotFound`.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    ///
+    /// # Cancel safety
+    /// Safe: a file that is opened late is closed. It may have been created or emptied.
+    pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let (flags, path) = (self.flags()?, c_path(path.as_ref())?);
+        let driver = Driver::current();
+        let open = || OpenAt {
+            driver: driver.clone(),
+            dir: None,
+            path: path.clone(),
+            flags,
+            mode: self.mode,
+        };
+        perform(&driver, open).await.map(File::new)
+    }
+
+    /// The flags for the kernel.
+    fn flags(&self) -> io::Result<i32> {
+        let access = match (self.read, self.write, self.append) {
+            (true, false, false) => libc::O_RDONLY,
+            (false, true, false) => libc::O_WRONLY,
+            (true, true, false) => libc::O_RDWR,
+            (false, _, true) => libc::O_WRONLY | libc::O_APPEND,
+            (true, _, true) => libc::O_RDWR | libc::O_APPEND,
+            (false, false, false) => {
+                return invalid("a file is opened for `read`, `write` or `append`");
+            }
+        };
+        let makes = self.create || self.create_new;
+        if !self.write && !self.append && (makes || self.truncate) {
+            return invalid("`create`, `create_new` and `truncate` need `write` or `append`");
+        }
+        if self.append && self.truncate && !self.create_new {
+            return invalid("`truncate` contradicts `append`");
+        }
+        let creation = match (self.create, self.truncate, self.create_new) {
+            (_, _, true) => libc::O_CREAT | libc::O_EXCL,
+            (true, true, false) => libc::O_CREAT | libc::O_TRUNC,
+            (true, false, false) => libc::O_CREAT,
+            (false, true, false) => libc::O_TRUNC,
+            (false, false, false) => 0,
+        };
+        let direct = if self.direct { libc::O_DIRECT } else { 0 };
+        Ok(access | creation | direct | self.custom_flags & !libc::O_ACCMODE)
+    }
+}
+
+fn invalid<T>(what: &str) -> io::Result<T> {
+    let what = format!("the options contradict each other: {what}");
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `letters`: what is allowed, of "rwatcn".
+    fn flags(letters: &str) -> Result<i32, io::ErrorKind> {
+        let has = |letter| letters.contains(letter);
+        let mut options = OpenOptions::new();
+        options.read(has('r')).write(has('w')).append(has('a'));
+        options
+            .truncate(has('t'))
+            .create(has('c'))
+            .create_new(has('n'));
+        options.flags().map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn flags_are_those_of_the_standard_library() {
+        assert_eq!(flags("r"), Ok(libc::O_RDONLY));
+        assert_eq!(flags("w"), Ok(libc::O_WRONLY));
+        assert_eq!(flags("rw"), Ok(libc::O_RDWR));
+        assert_eq!(flags("wa"), Ok(libc::O_WRONLY | libc::O_APPEND));
+        assert_eq!(flags("ra"), Ok(libc::O_RDWR | libc::O_APPEND));
+        assert_eq!(
+            flags("wct"),
+            Ok(libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC)
+        );
+        assert_eq!(
+            flags("wctn"),
+            Ok(libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL)
+        );
+        for bad in ["", "c", "t", "rc", "rt", "rn", "at", "wat", "act"] {
+            assert_eq!(flags(bad), Err(io::ErrorKind::InvalidInput), "{bad}");
+        }
+    }
+
+    #[test]
+    fn more_flags_do_not_change_the_access() {
+        let mut options = OpenOptions::new();
+        options.read(true).direct(true);
+        options.custom_flags(libc::O_NOFOLLOW | libc::O_RDWR);
+        assert_eq!(
+            options.flags().ok(),
+            Some(libc::O_NOFOLLOW | libc::O_DIRECT)
+        );
+    }
+}
