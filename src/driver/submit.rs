@@ -43,6 +43,15 @@ pub(crate) trait Single: Op {
     type Output;
 
     fn complete(self, cqe: Cqe) -> Self::Output;
+
+    /// The last completion of an orphan. A follow-up that is returned is submitted in its turn.
+    fn orphaned(self, cqe: Cqe) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        drop(self.complete(cqe));
+        None
+    }
 }
 
 /// An operation that completes any number of times.
@@ -143,8 +152,15 @@ impl<O: Single> Orphan for SingleOrphan<O> {
 
     fn last(mut self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>> {
         let op = self.0.take().expect("an orphan has one last completion");
-        drop(op.complete(cqe));
-        None
+        self.0 = op.orphaned(cqe);
+        if self.0.is_some() { Some(self) } else { None }
+    }
+
+    fn prepare(&mut self) -> squeue::Entry {
+        self.0
+            .as_mut()
+            .expect("a follow-up has its operation")
+            .prepare()
     }
 }
 
