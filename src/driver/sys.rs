@@ -326,6 +326,17 @@ pub(crate) fn mode_and_len(fd: &Fd) -> io::Result<(u32, u64)> {
     Ok((stat.stx_mode.into(), stat.stx_size))
 }
 
+/// What the kernel has in memory about an open file: like `fstat(2)`, it does not wait for a disk.
+pub(crate) fn metadata(fd: &Fd) -> io::Result<Box<libc::statx>> {
+    // SAFETY: an all-zero statx is a valid value.
+    let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mask = libc::STATX_BASIC_STATS;
+    // SAFETY: the path is empty and ends with NUL; the kernel writes one statx.
+    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, &mut *stat) })?;
+    Ok(stat)
+}
+
 /// The number of a device, of its two halves.
 pub(crate) fn device(major: u32, minor: u32) -> u64 {
     libc::makedev(major, minor)
