@@ -18,6 +18,7 @@ mod load;
 mod payload;
 mod plot;
 mod progress;
+mod race;
 mod report;
 mod serve;
 mod workspace;
