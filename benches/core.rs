@@ -149,5 +149,26 @@ fn sockets(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(all, tasks, wakes, timers, operations, sockets);
+fn files(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("file");
+    // A file system in memory: a disk would be measured instead of the runtime.
+    let path = format!("/dev/shm/corering-bench-{}", std::process::id());
+    group.bench_function("write and read 4 KiB, open and close", |bench| {
+        on_runtime(bench, |rounds| {
+            let path = path.clone();
+            async move {
+                for _ in 0..rounds {
+                    corering::fs::write(&path, vec![7u8; 4096])
+                        .await
+                        .expect("room");
+                    black_box(corering::fs::read(&path).await.expect("it was written"));
+                }
+                corering::fs::remove_file(&path).await.expect("it is there");
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(all, tasks, wakes, timers, operations, sockets, files);
 criterion_main!(all);

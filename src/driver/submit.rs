@@ -93,11 +93,6 @@ impl<O: Single> Submit<O> {
     pub(crate) fn in_flight(&self) -> bool {
         self.token.is_some()
     }
-
-    /// The operation's own data, which the kernel may be using: for what it does not use.
-    pub(crate) fn op_mut(&mut self) -> Option<&mut O> {
-        self.op.as_mut()
-    }
 }
 
 impl<O: Single> Future for Submit<O> {

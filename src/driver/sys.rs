@@ -4,9 +4,6 @@
 //! a clock, so a simulated kernel has one place to answer from. None of them waits for a peer or
 //! a disk's data; those that walk a path say so.
 
-/// The standard library's file and permissions: types that cross the seam, but do nothing here.
-pub use std::fs::{File as StdFile, Permissions};
-
 use super::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
@@ -15,6 +12,11 @@ use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
+
+/// The standard library's file: a type that crosses the seam, and does nothing here.
+pub(crate) use std::fs::File as StdFile;
+/// The standard library's permissions, which the crate's own are.
+pub use std::fs::Permissions;
 
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;
@@ -57,11 +59,6 @@ pub(crate) fn nanos_of(time: std::time::Instant) -> u64 {
         Some(later) => base_nanos.saturating_add(nanos(later)),
         None => base_nanos.saturating_sub(nanos(base.duration_since(time))),
     }
-}
-
-/// CPU time that this thread has used, in nanoseconds.
-pub(crate) fn thread_cpu_nanos() -> u64 {
-    clock_nanos(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 fn clock_nanos(clock: libc::clockid_t) -> u64 {
@@ -123,7 +120,8 @@ pub(crate) fn count_signal(
     eventfd: &'static OwnedFd,
 ) -> io::Result<()> {
     if signal_hook_registry::FORBIDDEN.contains(&signal) {
-        let what = format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
+        let what =
+            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let act = move || {

@@ -118,13 +118,24 @@ async fn unless_directory(path: &Path, error: io::Error) -> io::Result<()> {
     }
 }
 
-/// Makes a directory (`mkdirat(2)`); see [`DirBuilder::create`] for errors and cancel safety.
+/// Makes a directory (`mkdirat(2)`).
+///
+/// # Errors
+/// What the kernel says, such as `AlreadyExists`.
+///
+/// # Cancel safety
+/// Not safe: it may still be made after the drop.
 pub async fn create_dir(path: impl AsRef<Path>) -> io::Result<()> {
     DirBuilder::new().create(path).await
 }
 
-/// Makes a directory and all its missing parents; see [`DirBuilder::create`] for errors and
-/// cancel safety.
+/// Makes a directory and all its missing parents (`mkdirat(2)`). One that exists is no error.
+///
+/// # Errors
+/// What the kernel says, such as `NotADirectory`.
+///
+/// # Cancel safety
+/// Not safe: directories may still be made after the drop.
 pub async fn create_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     DirBuilder::new().recursive(true).create(path).await
 }
@@ -159,6 +170,7 @@ async fn open_directory(driver: &Driver, dir: Option<&Fd>, path: &CString) -> io
         path: path.clone(),
         flags: libc::O_RDONLY | libc::O_DIRECTORY | follow,
         mode: 0,
+        waits: false,
     };
     perform(driver, op).await
 }

@@ -57,21 +57,37 @@ impl File {
         &self.fd
     }
 
-    /// Opens a file for reading; see [`OpenOptions::open`] for errors and cancel safety.
+    /// Opens a file for reading (`openat(2)`).
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// Safe: a file that is opened late is closed.
     pub async fn open(path: impl AsRef<Path>) -> io::Result<File> {
         OpenOptions::new().read(true).open(path).await
     }
 
-    /// Opens a file for writing: made if it is missing, emptied if it is not. See
-    /// [`OpenOptions::open`] for errors and cancel safety.
+    /// Opens a file for writing: made if it is missing, emptied if it is not (`openat(2)`).
+    ///
+    /// # Errors
+    /// As [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// Safe: a file that is opened late is closed. It may have been created or emptied.
     pub async fn create(path: impl AsRef<Path>) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true);
         options.open(path).await
     }
 
-    /// Makes a file for reading and writing; `AlreadyExists` if there is one. See
-    /// [`OpenOptions::open`] for errors and cancel safety.
+    /// Makes a file for reading and writing (`openat(2)`).
+    ///
+    /// # Errors
+    /// `AlreadyExists` if there is one; otherwise as [`OpenOptions::open`].
+    ///
+    /// # Cancel safety
+    /// Safe: a file that is opened late is closed. It may have been created.
     pub async fn create_new(path: impl AsRef<Path>) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true);
@@ -83,7 +99,7 @@ impl File {
         OpenOptions::new()
     }
 
-    /// Another handle of the same open file, as [`From`]`<std::fs::File>`.
+    /// Takes over the standard library's handle.
     ///
     /// # Panics
     /// Outside of a runtime.

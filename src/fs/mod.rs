@@ -6,7 +6,7 @@
 //!
 //! | for | take |
 //! |---|---|
-//! | a whole file | [`read`], [`write`], [`write_atomic`], [`copy`] |
+//! | a whole file | [`read`], [`write()`], [`write_atomic`], [`copy`] |
 //! | a file from one end to the other | [`FileReader`], [`FileWriter`] |
 //! | parts of a file, several at once | [`File`] |
 //! | names | [`metadata`], [`rename`], [`create_dir_all`], [`read_dir`] and so on |

@@ -3,9 +3,15 @@
 use super::File;
 use super::submit::perform;
 use crate::driver::Driver;
-use crate::op::{OpenAt, c_path};
+use crate::driver::fd::Fd;
+use crate::driver::submit::Submit;
+use crate::driver::sys;
+use crate::op::{OpenAt, Readiness, c_path};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::path::Path;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
 
 /// How a file is opened, as in the standard library.
 ///
@@ -111,6 +117,10 @@ impl OpenOptions {
 
     /// Opens the file (`openat(2)`); the descriptor is close-on-exec.
     ///
+    /// A named pipe waits until its other end is opened, unless `custom_flags` has `O_NONBLOCK`.
+    /// Meanwhile it takes one of the core's
+    /// [`kernel_workers`](crate::Builder::kernel_workers), and so may hold up other files.
+    ///
     /// # Errors
     /// `InvalidInput` if the options contradict each other or the path has a NUL inside (nothing
     /// is asked of the kernel then); otherwise what the kernel says, such as `NotFound`.
@@ -123,14 +133,15 @@ impl OpenOptions {
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let (flags, path) = (self.flags()?, c_path(path.as_ref())?);
         let driver = Driver::current();
-        let open = || OpenAt {
+        let open = |waits| OpenAt {
             driver: driver.clone(),
             dir: None,
             path: path.clone(),
             flags,
             mode: self.mode,
+            waits,
         };
-        perform(&driver, open).await.map(File::new)
+        open_as_open(flags, open).await.map(File::new)
     }
 
     /// The flags for the kernel.
@@ -162,6 +173,44 @@ impl OpenOptions {
         let direct = if self.direct { libc::O_DIRECT } else { 0 };
         Ok(access | creation | direct | self.custom_flags & !libc::O_ACCMODE)
     }
+}
+
+/// Opens with one trip to the kernel, and with a second one for a named pipe, whose open waits
+/// until somebody has opened the other end.
+async fn open_as_open(flags: i32, open: impl Fn(bool) -> OpenAt) -> io::Result<Fd> {
+    let driver = Driver::current();
+    let first = perform(&driver, || open(false)).await;
+    if flags & (libc::O_NONBLOCK | libc::O_PATH) != 0 {
+        return first;
+    }
+    match (first, flags & libc::O_ACCMODE) {
+        (Err(error), libc::O_WRONLY) if error.raw_os_error() == Some(libc::ENXIO) => {
+            perform(&driver, || open(true)).await
+        }
+        (Ok(fd), libc::O_RDONLY) if is_pipe(&fd)? => {
+            // A writer may have come and gone since: then only the first descriptor knows it.
+            let mut second = pin!(perform(&driver, || open(true)));
+            let writer = Readiness {
+                fd: fd.clone(),
+                events: libc::POLLIN,
+            };
+            let mut writer = Submit::new(&driver, writer);
+            poll_fn(|cx| match second.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(result),
+                Poll::Pending => {
+                    let come = ready!(Pin::new(&mut writer).poll(cx));
+                    Poll::Ready(come.map(|()| fd.clone()))
+                }
+            })
+            .await
+        }
+        (first, _) => first,
+    }
+}
+
+fn is_pipe(fd: &Fd) -> io::Result<bool> {
+    let (mode, _) = sys::mode_and_len(fd)?;
+    Ok(mode & libc::S_IFMT == libc::S_IFIFO)
 }
 
 fn invalid<T>(what: &str) -> io::Result<T> {

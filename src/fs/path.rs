@@ -168,6 +168,7 @@ pub async fn canonicalize(path: impl AsRef<Path>) -> io::Result<PathBuf> {
         path: path.clone(),
         flags: libc::O_PATH,
         mode: 0,
+        waits: false,
     };
     let fd = perform(&driver, op).await?;
     let name = sys::path_of(&fd).map_err(|error| match error.kind() {

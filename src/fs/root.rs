@@ -46,6 +46,7 @@ impl Root {
             dir: None,
             path: name.clone(),
             flags: libc::O_PATH | libc::O_DIRECTORY,
+            waits: false,
             mode: 0,
         };
         Ok(Root {
@@ -115,11 +116,24 @@ mod tests {
                 let file = root.open_file(path).await.unwrap();
                 assert_eq!(file.cached_metadata().unwrap().len(), 4, "{path}");
             }
-            for path in ["../secret", "out", "absolute", "/etc/passwd", "deep/../../secret"] {
+            for path in [
+                "../secret",
+                "out",
+                "absolute",
+                "/etc/passwd",
+                "deep/../../secret",
+            ] {
                 let error = root.open_file(path).await.unwrap_err();
                 assert_eq!(error.raw_os_error(), Some(libc::EXDEV), "{path}: {error}");
             }
-            assert!(root.open_file("").await.unwrap().cached_metadata().unwrap().is_dir());
+            assert!(
+                root.open_file("")
+                    .await
+                    .unwrap()
+                    .cached_metadata()
+                    .unwrap()
+                    .is_dir()
+            );
             let mut names = Vec::new();
             let mut entries = root.read_dir("").await.unwrap();
             while let Some(entry) = entries.next_entry().await.unwrap() {

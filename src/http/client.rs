@@ -269,7 +269,8 @@ impl Pool {
 
     async fn connect(&self, host: &Host) -> Result<SendRequest<Full<Bytes>>, ClientError> {
         let (name, port) = &host.address;
-        let connecting = TcpStream::connect_timeout((name.as_str(), *port), self.limits.connect_time);
+        let connecting =
+            TcpStream::connect_timeout((name.as_str(), *port), self.limits.connect_time);
         let failed = |error| ClientError::Connect(format!("{name}:{port}"), error);
         let stream = connecting.await.map_err(failed)?;
         let _ = stream.set_nodelay(true);
@@ -358,7 +359,12 @@ impl Answer {
     /// The announced length of the body, in bytes; `None` where it is not announced.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
-        self.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+        self.headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
     }
 
     /// The next piece of the body, which is never empty; `None` at its end.

@@ -116,13 +116,23 @@ macro_rules! tcp_options {
         }
 
         /// The type of service of outgoing IPv4 packets (`IP_TOS`).
-        pub fn tos(&self) -> io::Result<u32> {
+        pub fn tos_v4(&self) -> io::Result<u32> {
             self.sock().tos_v4()
         }
 
         /// Sets the type of service of outgoing IPv4 packets.
-        pub fn set_tos(&self, tos: u32) -> io::Result<()> {
+        pub fn set_tos_v4(&self, tos: u32) -> io::Result<()> {
             self.sock().set_tos_v4(tos)
+        }
+
+        /// The traffic class of outgoing IPv6 packets (`IPV6_TCLASS`).
+        pub fn tclass_v6(&self) -> io::Result<u32> {
+            self.sock().tclass_v6()
+        }
+
+        /// Sets the traffic class of outgoing IPv6 packets.
+        pub fn set_tclass_v6(&self, tclass: u32) -> io::Result<()> {
+            self.sock().set_tclass_v6(tclass)
         }
 
         /// The device to which the socket is bound (`SO_BINDTODEVICE`).

@@ -267,11 +267,6 @@ impl Sender {
         )
     }
 
-    /// Whether everything was sent, and what is left when the queue is gone.
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue().is_idle()
-    }
-
     /// Takes the half apart; the queue is idle.
     pub(super) fn release(mut self) {
         drop(self.queue.take().map(SendQueue::release));

@@ -11,7 +11,9 @@ use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+use std::task::ready;
+use std::task::{Context, Poll};
 
 /// Where the traits find a direction.
 trait Reads: Unpin {

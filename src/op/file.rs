@@ -358,3 +358,26 @@ impl Single for SetLen {
         cqe.count().map(drop)
     }
 }
+
+/// Waits until a descriptor is ready (`poll`).
+#[derive(Debug)]
+pub(crate) struct Readiness {
+    pub(crate) fd: Fd,
+    /// `POLLIN` and so on; an error and a hang-up are always reported.
+    pub(crate) events: i16,
+}
+
+// SAFETY: the entry has no pointers.
+unsafe impl Op for Readiness {
+    fn prepare(&mut self) -> squeue::Entry {
+        opcode::PollAdd::new(self.fd.target(), self.events as u32).build()
+    }
+}
+
+impl Single for Readiness {
+    type Output = io::Result<()>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<()> {
+        cqe.count().map(drop)
+    }
+}

@@ -20,10 +20,11 @@ mod socket;
 
 pub(crate) use deadline::Deadline;
 pub(crate) use file::{
-    Allocate, Bytes, Fsync, Read, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
+    Allocate, Bytes, Fsync, Read, Readiness, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
 };
 pub(crate) use path::{
-    Link, MakeDir, Metadata, OpenAt, OpenBeneath, OpenTemp, Remove, Rename, Stat, StatTarget, Symlink, c_path,
+    Link, MakeDir, Metadata, OpenAt, OpenBeneath, OpenTemp, Remove, Rename, Stat, StatTarget,
+    Symlink, c_path,
 };
 #[cfg(feature = "signal")]
 pub(crate) use poll::PollReadable;

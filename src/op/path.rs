@@ -43,16 +43,22 @@ pub(crate) struct OpenAt {
     pub(crate) path: CString,
     pub(crate) flags: i32,
     pub(crate) mode: u32,
+    /// Opened by a worker, which waits where `open(2)` does. Otherwise the kernel tries it at
+    /// once first, as with `O_NONBLOCK`: what is a named pipe does not wait for its other end.
+    pub(crate) waits: bool,
 }
 
 // SAFETY: the path's bytes live on the heap and are owned.
 unsafe impl Op for OpenAt {
     fn prepare(&mut self) -> squeue::Entry {
-        let flags = self.flags | libc::O_CLOEXEC;
-        opcode::OpenAt::new(start(&self.dir), self.path.as_ptr())
-            .flags(flags)
+        let entry = opcode::OpenAt::new(start(&self.dir), self.path.as_ptr())
+            .flags(self.flags | libc::O_CLOEXEC)
             .mode(self.mode)
-            .build()
+            .build();
+        match self.waits {
+            true => entry.flags(squeue::Flags::ASYNC),
+            false => entry,
+        }
     }
 }
 
@@ -82,6 +88,7 @@ impl OpenTemp {
             path,
             flags: libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_NOFOLLOW,
             mode,
+            waits: false,
         };
         OpenTemp {
             open,

@@ -260,7 +260,11 @@ mod tests {
     #[test]
     fn every_listener_on_every_core_sees_a_signal_once() {
         let kind = SignalKind::user_defined1();
-        let mut runtime = crate::Runtime::builder().cores(2).pin(false).build().unwrap();
+        let mut runtime = crate::Runtime::builder()
+            .cores(2)
+            .pin(false)
+            .build()
+            .unwrap();
         let told = runtime.run(move |core| async move {
             let mut first = signal(kind).unwrap();
             let mut second = signal(kind).unwrap();

@@ -108,12 +108,14 @@ impl Executor {
         }
     }
 
-    /// Queues a new task, which is polled in one of the next turns.
+    /// Queues a new task, as the free function does on the current executor.
+    #[cfg(test)]
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
         self.core.spawn(future, self.core.ids.next())
     }
 
-    /// As [`spawn`](Self::spawn), with an id that [`Id::unique`] gave.
+    /// Queues a new task with an id that [`Id::unique`] gave; it is polled in one of the next
+    /// turns.
     pub(super) fn spawn_as<F: Future + 'static>(&self, id: Id, future: F) -> JoinHandle<F::Output> {
         self.core.spawn(future, id)
     }

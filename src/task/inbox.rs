@@ -118,11 +118,6 @@ impl Inbox {
         Ok(())
     }
 
-    /// Ends the sleep without leaving anything.
-    pub(super) fn unpark(&self) {
-        self.unpark.unpark();
-    }
-
     /// Whether nothing waits here. For the owner.
     pub(super) fn is_empty(&self) -> bool {
         let head = self.head.load(Ordering::SeqCst);

@@ -52,7 +52,7 @@ use std::task::{Context, Poll};
 pub(crate) use affine::Affine;
 pub(crate) use budget::Budget;
 pub use error::JoinError;
-pub(crate) use executor::{EnterGuard, Executor, TaskStats};
+pub(crate) use executor::{EnterGuard, Executor};
 pub use id::Id;
 pub(crate) use inbox::Unpark;
 pub use join::{AbortHandle, JoinHandle};

@@ -59,12 +59,8 @@ impl Remote {
         RemoteHandle { id, shared }
     }
 
-    /// Ends the sleep of the core's loop.
-    pub(crate) fn wake_loop(&self) {
-        self.inbox.unpark();
-    }
-
     /// Whether the core takes nothing more.
+    #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         self.inbox.is_closed()
     }

@@ -58,7 +58,12 @@ pub(crate) fn run(args: &BenchEcho) -> Result<Report, Failure> {
     })?;
     // Core 0 was pinned: this thread shall see the whole machine again.
     drop(runtime);
-    Ok(Report::new("corering bench echo", args, Mode::of(args.rate), rounds))
+    Ok(Report::new(
+        "corering bench echo",
+        args,
+        Mode::of(args.rate),
+        rounds,
+    ))
 }
 
 async fn round(
@@ -147,7 +152,10 @@ struct Plan {
 impl Plan {
     async fn connect(&self) -> io::Result<Vec<(u32, TcpStream)>> {
         let mut streams = Vec::new();
-        for index in (0..self.args.connections).skip(self.core).step_by(self.cores) {
+        for index in (0..self.args.connections)
+            .skip(self.core)
+            .step_by(self.cores)
+        {
             let server = self.servers[index as usize % self.servers.len()];
             let stream = TcpStream::connect(server).await?;
             stream.set_nodelay(true)?;
@@ -291,7 +299,8 @@ impl Connection {
                 None => now,
                 Some(Next::Send { due }) => due,
                 Some(Next::Wait { until }) => {
-                    self.nap.reset(corering::time::Instant::now() + (until - now));
+                    self.nap
+                        .reset(corering::time::Instant::now() + (until - now));
                     if Pin::new(&mut self.nap).poll(cx).is_ready() {
                         continue;
                     }
@@ -334,9 +343,8 @@ impl Connection {
         }
         let len = chunk.len();
         let checked = self.payload.check(self.received, chunk);
-        checked.map_err(|mismatch| {
-            io::Error::new(io::ErrorKind::InvalidData, mismatch.to_string())
-        })?;
+        checked
+            .map_err(|mismatch| io::Error::new(io::ErrorKind::InvalidData, mismatch.to_string()))?;
         Pin::new(&mut self.stream).consume(len);
         let before = self.received / self.size as u64;
         self.received += len as u64;

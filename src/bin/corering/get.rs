@@ -50,10 +50,7 @@ pub(crate) fn run(args: &Get) -> Result<(), Failure> {
 }
 
 /// Returns how it ended, and the signal that ended it early.
-async fn download_all(
-    args: &Get,
-    jobs: Vec<Job>,
-) -> Result<(Tally, Option<SignalKind>), Failure> {
+async fn download_all(args: &Get, jobs: Vec<Job>) -> Result<(Tally, Option<SignalKind>), Failure> {
     let mut signals = Signals::new().or_fail(|| "cannot listen to signals".to_owned())?;
     let directory = args.output.clone();
     let made = fs::create_dir_all(&directory).await;

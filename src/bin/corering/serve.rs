@@ -151,12 +151,7 @@ where
 type Servers = JoinSet<io::Result<()>>;
 
 /// Starts the server on each core; all but core 0 listen on the address that it got.
-fn start<F, Fut>(
-    handle: &Handle,
-    address: SocketAddr,
-    listener: TcpListener,
-    server: &F,
-) -> Servers
+fn start<F, Fut>(handle: &Handle, address: SocketAddr, listener: TcpListener, server: &F) -> Servers
 where
     F: Fn(TcpListener) -> Fut + Clone + Send + 'static,
     Fut: Future<Output = io::Result<()>> + 'static,
@@ -168,7 +163,11 @@ where
         let there = handle.spawn_on(core, move || async move {
             server(TcpListener::bind_reuse_port(address).await?).await
         });
-        servers.spawn(async move { there.await.unwrap_or_else(|error| Err(io::Error::other(error))) });
+        servers.spawn(async move {
+            there
+                .await
+                .unwrap_or_else(|error| Err(io::Error::other(error)))
+        });
     }
     servers
 }
@@ -184,7 +183,9 @@ async fn until_ended(
         return Err(ended(result));
     }
     handle.stop();
-    let finish = timeout(drain, async { while servers.join_next().await.is_some() {} });
+    let finish = timeout(drain, async {
+        while servers.join_next().await.is_some() {}
+    });
     match race(signals.next(), finish).await {
         First::Left(kind) => std::process::exit(128 + kind.as_raw_value()),
         First::Right(in_time) => Ok(in_time.is_ok()),

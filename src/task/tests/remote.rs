@@ -99,7 +99,6 @@ fn the_core_goes() {
             .unwrap_err()
             .is_cancelled()
     );
-    remote.wake_loop();
 }
 
 #[test]
