@@ -38,6 +38,7 @@ use self::slot::{Cqe, Dropped, Effect, Next, Orphan, Slots, Token};
 use self::starved::Starved;
 use self::submit::{Multi, Single};
 use io_uring::{opcode, squeue, types};
+use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -125,7 +126,26 @@ enum PoolState {
 #[derive(Default)]
 struct Stop {
     wanted: Cell<bool>,
-    wakers: RefCell<Vec<Waker>>,
+    wakers: RefCell<Slab<Waker>>,
+}
+
+/// Who waits for the end: dropped, it leaves no waker behind.
+#[derive(Default)]
+pub(crate) struct StopPlace(Option<(Driver, usize)>);
+
+impl StopPlace {
+    fn leave(&mut self) {
+        if let Some((driver, key)) = self.0.take() {
+            let waker = driver.0.stop.wakers.borrow_mut().try_remove(key);
+            drop(waker);
+        }
+    }
+}
+
+impl Drop for StopPlace {
+    fn drop(&mut self) {
+        self.leave();
+    }
 }
 
 /// What the driver counted since it was made.
@@ -243,7 +263,10 @@ impl Driver {
     /// Makes this the thread's current driver.
     pub(crate) fn enter(&self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self.clone())),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self.clone())))
+                .unwrap_or_default(),
         }
     }
 
@@ -341,14 +364,24 @@ impl Driver {
     }
 
     pub(crate) fn poll_single(&self, token: Token, waker: &Waker) -> Poll<Cqe> {
-        match self.0.state.borrow_mut().slots.poll_single(token, waker) {
+        let (cqe, replaced) = {
+            let slots = &mut self.0.state.borrow_mut().slots;
+            (slots.poll_single(token, waker), slots.take_replaced())
+        };
+        drop(replaced);
+        match cqe {
             Some(cqe) => Poll::Ready(cqe),
             None => Poll::Pending,
         }
     }
 
     pub(crate) fn poll_stream(&self, token: Token, waker: &Waker) -> Next {
-        self.0.state.borrow_mut().slots.poll_stream(token, waker)
+        let (next, replaced) = {
+            let slots = &mut self.0.state.borrow_mut().slots;
+            (slots.poll_stream(token, waker), slots.take_replaced())
+        };
+        drop(replaced);
+        next
     }
 
     pub(crate) fn stream_ended(&self, token: Token) -> bool {
@@ -370,17 +403,24 @@ impl Driver {
 
     /// The future of an operation is gone: its slot takes it over, or it is finished here.
     pub(crate) fn orphan(&self, token: Token, orphan: Box<dyn Orphan>, cancel: bool) {
-        let dropped = {
+        let (dropped, replaced) = {
             let mut state = self.0.state.borrow_mut();
             if !state.is_usable() && !state.kernel_is_done_with(token) {
                 // Rule 7: nobody will ever say that the kernel has finished.
                 let _leaked = Box::into_raw(orphan);
                 return;
             }
-            state.slots.orphan(token, orphan)
+            (
+                state.slots.orphan(token, orphan),
+                state.slots.take_replaced(),
+            )
         };
+        drop(replaced);
         match dropped {
-            Dropped::InFlight if cancel => self.cancel(token),
+            Dropped::InFlight if cancel => {
+                self.cancel(token);
+                self.flush_outside_of_the_loop();
+            }
             Dropped::InFlight => {}
             Dropped::Complete(mut orphan, mut unread) => {
                 let last = unread.pop_back();
@@ -421,6 +461,12 @@ impl Driver {
         self.0.state.borrow_mut().late = late;
     }
 
+    /// A waker may be the program's own: what it panics with must not take the other completions
+    /// of this batch, or the whole core, with it.
+    fn wake(&self, waker: Waker) {
+        self.guarded(|| waker.wake());
+    }
+
     /// Runs destructors of users; a panic in one is counted and goes no further.
     fn guarded<T>(&self, act: impl FnOnce() -> T) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(act));
@@ -428,6 +474,20 @@ impl Driver {
             bump(&self.0.counters.destructor_panics);
         }
         result.ok()
+    }
+
+    /// What is dropped while no loop of this core runs (between two calls of `block_on`) is
+    /// submitted here: otherwise a port would stay bound until somebody runs the core again.
+    fn flush_outside_of_the_loop(&self) {
+        let current = CURRENT.try_with(|current| {
+            let current = current.borrow();
+            current
+                .as_ref()
+                .is_some_and(|driver| Rc::ptr_eq(&driver.0, &self.0))
+        });
+        if current == Ok(false) && self.enter_kernel(Wait::No).is_ok() {
+            self.reap();
+        }
     }
 
     /// Closes a descriptor that no operation uses any more.
@@ -439,7 +499,8 @@ impl Driver {
                     .flags(squeue::Flags::SKIP_SUCCESS)
                     .user_data(note::CLOSE);
                 state.queue(Queued::One(entry));
-                return;
+                drop(state);
+                return self.flush_outside_of_the_loop();
             }
         }
         if sys::close(fd).is_err() {
@@ -573,11 +634,11 @@ impl Driver {
         let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
         match effect {
             Effect::None => {}
-            Effect::Wake(waker) => waker.wake(),
+            Effect::Wake(waker) => self.wake(waker),
             Effect::Stop(token, waker) => {
                 self.cancel(token);
                 if let Some(waker) = waker {
-                    waker.wake();
+                    self.wake(waker);
                 }
             }
             Effect::Act(token, mut orphan) if cqe.more() => {
@@ -653,6 +714,10 @@ impl Driver {
     }
 
     fn serve_starved(&self) {
+        if self.buffers_came_back() {
+            // Taken in at once: as long as they lie there, the loop does not sleep.
+            self.with_pool(Pool::available);
+        }
         if self.0.starved.borrow().is_empty() {
             return;
         }
@@ -688,7 +753,7 @@ impl Driver {
     pub(crate) fn stop(&self) {
         self.0.stop.wanted.set(true);
         let wakers = std::mem::take(&mut *self.0.stop.wakers.borrow_mut());
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|(_, waker)| waker.wake());
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -696,13 +761,24 @@ impl Driver {
     }
 
     /// Ready once this core shall end.
-    pub(crate) fn poll_stopping(&self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll_stopping(&self, place: &mut StopPlace, cx: &Context<'_>) -> Poll<()> {
         if self.is_stopping() {
             return Poll::Ready(());
         }
-        let mut wakers = self.0.stop.wakers.borrow_mut();
-        if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
+        let known = match &place.0 {
+            Some((_, key)) => {
+                let wakers = self.0.stop.wakers.borrow();
+                wakers
+                    .get(*key)
+                    .is_some_and(|waker| waker.will_wake(cx.waker()))
+            }
+            None => false,
+        };
+        if !known {
+            place.leave();
+            let waker = cx.waker().clone();
+            let key = self.0.stop.wakers.borrow_mut().insert(waker);
+            place.0 = Some((self.clone(), key));
         }
         Poll::Pending
     }

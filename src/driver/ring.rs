@@ -135,6 +135,7 @@ impl Ring {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
+        self.mark.check();
         let cqe: cqueue::Entry = self.ring.completion().next()?;
         Some((
             cqe.user_data(),
@@ -147,6 +148,8 @@ impl Ring {
     }
 
     pub(crate) fn work_left(&mut self) -> bool {
+        // A forked child has no queues to look into.
+        self.mark.check();
         let queue = self.ring.submission();
         if queue.cq_overflow() {
             self.overflows += 1;
@@ -258,11 +261,13 @@ impl AsRawFd for Ring {
 /// is made smaller: the kernel gives a closed ring's memory back late.
 const MEMLOCK_TRIES: u32 = 3;
 const MEMLOCK_PAUSE_MILLIS: u64 = 5;
+/// The tries for the smallest ring, with pauses that double up to 80 ms: 235 ms in all.
+const MEMLOCK_LAST_TRIES: u32 = 6;
 const ENTRIES_MIN: u32 = 8;
 
 fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring> {
     let (mut entries, mut completions) = (config.entries, config.completions);
-    let mut tries = 0;
+    let (mut tries, mut halvings) = (0, 0);
     loop {
         let error = match build(entries, completions, features) {
             Ok(ring) => return Ok(ring),
@@ -276,6 +281,10 @@ fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring
             super::sys::pause(std::time::Duration::from_millis(MEMLOCK_PAUSE_MILLIS));
         } else if entries > ENTRIES_MIN {
             (entries, completions) = (entries / 2, (completions / 2).max(entries / 2));
+            halvings += 1;
+        } else if tries < MEMLOCK_TRIES + MEMLOCK_LAST_TRIES + halvings {
+            let doubled = MEMLOCK_PAUSE_MILLIS << (tries - MEMLOCK_TRIES - halvings).min(4);
+            super::sys::pause(std::time::Duration::from_millis(doubled));
         } else {
             return Err(error);
         }

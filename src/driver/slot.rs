@@ -189,6 +189,9 @@ pub(crate) enum Dropped {
 pub(crate) struct Slots {
     slots: Slab<Slot>,
     generation: u32,
+    /// A waker that was replaced: the caller takes it out and drops it after the borrow (rule 5),
+    /// because its destructor may be the program's own, and submit.
+    replaced: Option<Waker>,
     /// Operations that the kernel still owes a last completion.
     in_flight: usize,
 }
@@ -198,6 +201,7 @@ impl Slots {
         Slots {
             slots: Slab::new(),
             generation: 0,
+            replaced: None,
             in_flight: 0,
         }
     }
@@ -285,7 +289,7 @@ impl Slots {
             .expect("a future's slot lives until it is polled or dropped");
         match &mut slot.life {
             Life::Single { waker: stored } => {
-                store(stored, waker);
+                self.replaced = store(stored, waker);
                 None
             }
             Life::Done(cqe) => {
@@ -310,7 +314,8 @@ impl Slots {
                 Next::Ended
             }
             None => {
-                store(&mut stream.waker, waker);
+                let replaced = store(&mut stream.waker, waker);
+                self.replaced = replaced;
                 Next::Pending
             }
         }
@@ -342,8 +347,10 @@ impl Slots {
             .slot(token)
             .expect("a future's slot lives until it is polled or dropped");
         match &mut slot.life {
-            Life::Single { .. } => {
+            Life::Single { waker } => {
+                let replaced = waker.take();
                 slot.life = Life::Orphan(orphan);
+                self.replaced = replaced;
                 Dropped::InFlight
             }
             Life::Done(cqe) => {
@@ -353,7 +360,9 @@ impl Slots {
             }
             Life::Stream(stream) => {
                 let unread = std::mem::take(&mut stream.ready);
+                let replaced = stream.waker.take();
                 if stream.ended {
+                    self.replaced = replaced;
                     self.free(token);
                     return Dropped::Complete(orphan, unread);
                 }
@@ -365,10 +374,16 @@ impl Slots {
                         orphan: Some(orphan),
                     }),
                 });
+                self.replaced = replaced;
                 Dropped::InFlight
             }
             Life::Orphan(_) | Life::Acting => unreachable!("an operation is dropped once"),
         }
+    }
+
+    /// The waker that the last call has replaced, for the caller to drop after the borrow.
+    pub(crate) fn take_replaced(&mut self) -> Option<Waker> {
+        self.replaced.take()
     }
 
     /// Whether the kernel has sent this operation's last completion.
@@ -449,9 +464,10 @@ impl Orphan for WithUnread {
     }
 }
 
-fn store(stored: &mut Option<Waker>, waker: &Waker) {
+/// Stores `waker`; returns the one that stood there before, if it was another.
+fn store(stored: &mut Option<Waker>, waker: &Waker) -> Option<Waker> {
     match stored {
-        Some(old) if old.will_wake(waker) => {}
-        _ => *stored = Some(waker.clone()),
+        Some(old) if old.will_wake(waker) => None,
+        _ => stored.replace(waker.clone()),
     }
 }

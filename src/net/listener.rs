@@ -5,10 +5,10 @@ use super::backoff::{Backoff, Verdict, judge};
 use super::options::socket_addr;
 use super::socket::TcpSocket;
 use super::tcp::TcpStream;
-use crate::driver::Driver;
 use crate::driver::fd::Fd;
 use crate::driver::submit::SubmitMulti;
 use crate::driver::sys;
+use crate::driver::{Driver, StopPlace};
 use crate::op::AcceptMulti;
 use crate::time::{Sleep, sleep};
 use std::cell::RefCell;
@@ -141,6 +141,7 @@ impl TcpListener {
         Accept {
             listener: self,
             waiting: None,
+            stop: StopPlace::default(),
         }
     }
 
@@ -174,7 +175,7 @@ impl TcpListener {
         sys::sock(&self.fd).take_error()
     }
 
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<Fd>> {
+    fn poll_accept(&self, stop: &mut StopPlace, cx: &mut Context<'_>) -> Poll<io::Result<Fd>> {
         let driver = self.fd.driver();
         let mut queue = self.queue.borrow_mut();
         loop {
@@ -182,7 +183,7 @@ impl TcpListener {
                 return queue.poll_last_ones(cx);
             }
             // Registered first: the end of the runtime wakes whoever waits here.
-            let _ = driver.poll_stopping(cx);
+            let _ = driver.poll_stopping(stop, cx);
             if let Some(wait) = &mut queue.wait {
                 ready!(Pin::new(wait).poll(cx));
                 queue.wait = None;
@@ -237,6 +238,7 @@ pub struct Accept<'a> {
     listener: &'a TcpListener,
     /// The waker with which this waits.
     waiting: Option<Waker>,
+    stop: StopPlace,
 }
 
 impl Future for Accept<'_> {
@@ -244,7 +246,7 @@ impl Future for Accept<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let listener = self.listener;
-        let result = match listener.poll_accept(cx) {
+        let result = match listener.poll_accept(&mut self.stop, cx) {
             Poll::Ready(result) => result,
             Poll::Pending => {
                 self.wait(cx.waker());
@@ -274,14 +276,15 @@ impl Accept<'_> {
 
     /// This one waits no longer: somebody else must, for the next connection.
     fn leave(&mut self) {
-        if self.waiting.take().is_some() {
+        if let Some(own) = self.waiting.take() {
             let (last, others) = {
                 let mut queue = self.listener.queue.borrow_mut();
                 (queue.last.take(), std::mem::take(&mut queue.others))
             };
-            // Outside of the borrow: dropping a waker may drop a future that waits here.
-            drop(last);
-            others.into_iter().for_each(Waker::wake);
+            // Whoever polled last waits too, if that was not this one. Outside of the borrow:
+            // dropping a waker may drop a future that waits here.
+            let last = last.filter(|last| !last.will_wake(&own));
+            others.into_iter().chain(last).for_each(Waker::wake);
         }
     }
 }

@@ -46,6 +46,8 @@ enum Cores {
 
 const KIB: u32 = 1024;
 const ENTRIES_MAX: u32 = 32768;
+/// As many CPUs as an affinity mask of the C library names.
+const CORES_MAX: usize = 1024;
 
 impl Builder {
     pub(super) fn new() -> Builder {
@@ -190,6 +192,10 @@ impl Builder {
         let pool = driver.incremental;
         let problem = if cores == 0 {
             "a runtime needs at least one core".to_string()
+        } else if cores > CORES_MAX {
+            format!("{cores} cores were asked for, {CORES_MAX} are the most")
+        } else if self.name.contains('\0') {
+            format!("{:?} is no name of a thread: it has a NUL", self.name)
         } else if !self.cpus.is_empty() && self.cpus.len() < cores {
             format!(
                 "{cores} cores were asked for, but only {} CPUs named",

@@ -176,7 +176,9 @@ impl Core {
     pub(super) fn end(self, drain: Duration) -> CoreReport {
         let end = now().saturating_add(u64::try_from(drain.as_nanos()).unwrap_or(u64::MAX));
         self.driver.stop();
-        if !drain.is_zero() && self.executor.live() > 0 && !std::thread::panicking() {
+        // Inside of another runtime's loop there is no draining: what is left is abandoned.
+        let may_run = !std::thread::panicking() && !RUNNING.get();
+        if !drain.is_zero() && self.executor.live() > 0 && may_run {
             self.run_until(self.until_idle(end));
         }
         self.give_up()

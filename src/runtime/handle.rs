@@ -1,7 +1,7 @@
 //! Reaching a runtime: from its own tasks, from its other cores, and from foreign threads.
 
-use crate::driver::Driver;
 use crate::driver::submit::Submit;
+use crate::driver::{Driver, StopPlace};
 use crate::op::Nop;
 use crate::task::{Executor, Remote, RemoteHandle};
 use crate::time::Timers;
@@ -51,7 +51,10 @@ pub(super) struct EnterGuard {
 impl Context {
     pub(super) fn enter(self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self)),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self)))
+                .unwrap_or_default(),
         }
     }
 }
@@ -209,7 +212,8 @@ pub fn core_id() -> usize {
 /// ```
 pub async fn stopping() {
     let driver = Driver::current();
-    poll_fn(|cx| driver.poll_stopping(cx)).await;
+    let mut place = StopPlace::default();
+    poll_fn(|cx| driver.poll_stopping(&mut place, cx)).await;
 }
 
 /// Goes to the kernel and back (`IORING_OP_NOP`): what an operation costs when there is nothing

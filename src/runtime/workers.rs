@@ -71,13 +71,13 @@ pub(super) struct Place {
 
 /// All threads of a runtime but the first.
 #[derive(Default)]
-pub(super) struct Workers(Vec<Worker>);
+pub(super) struct Workers(Vec<Worker>, u32);
 
 impl Workers {
     /// Starts a thread for each place; they are cores 1 and up. If one fails, those before it
     /// are ended again.
     pub(super) fn start(places: Vec<Place>, config: CoreConfig) -> Result<Workers, BuildError> {
-        let mut workers = Workers::default();
+        let mut workers = Workers(Vec::new(), std::process::id());
         for (i, place) in places.into_iter().enumerate() {
             match Worker::start(i + 1, place, config) {
                 Ok(worker) => workers.0.push(worker),
@@ -103,6 +103,9 @@ impl Workers {
     }
 
     pub(super) fn ask_to_end(&self, drain: Duration) {
+        if std::process::id() != self.1 {
+            return;
+        }
         for worker in &self.0 {
             worker.control.end(drain);
         }
@@ -112,7 +115,12 @@ impl Workers {
     pub(super) fn join(&mut self, own: CoreReport) -> ShutdownReport {
         let mut report = ShutdownReport::default();
         report.add(own);
+        let forked = std::process::id() != self.1;
         for worker in self.0.drain(..) {
+            if forked {
+                // A child has the handle, but no such thread.
+                continue;
+            }
             // Ends a thread that was never introduced.
             drop(worker.introduce);
             match worker.thread.join() {

@@ -3,7 +3,7 @@
 use super::{Instant, Sleep, sleep_until};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Ticks every `period`; the first tick is immediate.
@@ -19,6 +19,7 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
         sleep: sleep_until(start),
         period: period.max(Duration::from_nanos(1)),
         missed: MissedTickBehavior::Burst,
+        burst: 0,
     }
 }
 
@@ -57,7 +58,12 @@ pub struct Interval {
     sleep: Sleep,
     period: Duration,
     missed: MissedTickBehavior,
+    /// Ticks in a row that were due already.
+    burst: u32,
 }
+
+/// So many ticks may be due already before the other tasks get a turn.
+const BURST_MAX: u32 = 64;
 
 impl Interval {
     /// Waits for the next tick; returns when it was due.
@@ -70,7 +76,16 @@ impl Interval {
 
     /// [`tick`](Interval::tick), for code that polls.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
-        ready!(Pin::new(&mut self.sleep).poll(cx));
+        if self.burst == BURST_MAX {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if Pin::new(&mut self.sleep).poll(cx).is_pending() {
+            self.burst = 0;
+            return Poll::Pending;
+        }
+        self.burst += 1;
         let due = self.sleep.deadline();
         self.sleep.reset(self.after(due, Instant::now()));
         Poll::Ready(due)

@@ -35,6 +35,7 @@ pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 use crate::driver::kernel;
 use heap::{Heap, Key};
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
@@ -63,7 +64,10 @@ impl Timers {
     /// Makes these the thread's current timers.
     pub(crate) fn enter(&self) -> EnterGuard {
         EnterGuard {
-            previous: CURRENT.replace(Some(self.clone())),
+            // A thread that ends may have no thread-locals any more; its runtime still goes.
+            previous: CURRENT
+                .try_with(|current| current.replace(Some(self.clone())))
+                .unwrap_or_default(),
         }
     }
 
@@ -90,19 +94,32 @@ impl Timers {
         loop {
             let due = self.0.borrow_mut().pop_due(now);
             match due {
-                Some(waker) => waker.wake(),
+                // A waker may be the program's own: its panic is not the loop's.
+                Some(waker) => drop(catch_unwind(AssertUnwindSafe(|| waker.wake()))),
                 None => return,
             }
         }
     }
 
     fn set(&self, deadline: u64, waker: &Waker) -> Key {
-        self.0.borrow_mut().insert(deadline, waker.clone())
+        // A foreign waker's `clone` and destructor may use timers: outside of the borrow.
+        let waker = waker.clone();
+        self.0.borrow_mut().insert(deadline, waker)
     }
 
     /// Ready once the timer has fired; it is gone then.
     fn poll(&self, key: Key, waker: &Waker) -> Poll<()> {
-        self.0.borrow_mut().poll(key, waker)
+        let (fired, known) = {
+            let heap = self.0.borrow();
+            let fired = heap.poll(key);
+            (fired, fired.is_ready() || heap.would_wake(key, waker))
+        };
+        if !known {
+            let waker = waker.clone();
+            let old = self.0.borrow_mut().replace(key, waker);
+            drop(old);
+        }
+        fired
     }
 
     fn cancel(&self, key: Key) {
