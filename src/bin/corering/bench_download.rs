@@ -69,6 +69,7 @@ async fn measure(
 ) -> Result<Vec<Measurement>, Failure> {
     for index in 0..args.objects {
         let made = workspace.make_object(index, args.size);
+        let made = made.and_then(|()| workspace.make_download(index));
         made.or_fail(|| format!("cannot make a file in {}", workspace.root().display()))?;
         // A signal may end it here.
         corering::yield_now().await;
@@ -86,10 +87,6 @@ async fn measure(
         let mut measured = round(args, sides, &servers, workspace, &label).await?;
         check(args, workspace, &mut measured).await;
         rounds.push(measured);
-        if number < args.cores.rounds {
-            let cleared = workspace.clear_downloads();
-            cleared.or_fail(|| "cannot remove the downloads".to_owned())?;
-        }
     }
     Ok(rounds)
 }
@@ -224,8 +221,8 @@ impl Plan {
         if answer.status() != hyper::StatusCode::OK {
             return Err(format!("the server answered {}", answer.status()));
         }
-        let file = File::create_new(self.downloads.join(&name)).await;
-        let file = file.map_err(|error| format!("cannot make the file: {error}"))?;
+        let file = File::create(self.downloads.join(&name)).await;
+        let file = file.map_err(|error| format!("cannot open the file: {error}"))?;
         let received = pour(answer, file, counters).await?;
         if received == self.args.size {
             Ok(())
