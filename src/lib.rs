@@ -91,10 +91,14 @@ mod driver;
 pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "hyper")]
+pub mod hyper_rt;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;
 mod runtime;
+#[cfg(feature = "signal")]
+pub mod signal;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;

@@ -10,7 +10,8 @@
 //!   reason; the caller looks at what there is and comes again. An error means that the kernel
 //!   cannot go on at all.
 //! - [`pop`](Kernel::pop): the oldest completion that is visible.
-//! - [`work_left`](Kernel::work_left): deferred work waits for another `enter`: do not sleep.
+//! - [`work_left`](Kernel::work_left): deferred work may wait for another `enter`.
+//! - [`overflown`](Kernel::overflown): completions wait for room in the queue: do not sleep.
 //! - [`now`](Kernel::now): the clock to which every deadline refers, in nanoseconds.
 //!
 //! The plain system calls that have no entry (socket options and names, directory reading) are
@@ -59,6 +60,12 @@ impl Kernel {
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
         match self {
             Kernel::Ring(ring) => ring.pop(),
+        }
+    }
+
+    pub(crate) fn overflown(&mut self) -> bool {
+        match self {
+            Kernel::Ring(ring) => ring.overflown(),
         }
     }
 

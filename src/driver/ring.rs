@@ -4,7 +4,10 @@
 //! 1. Every `enter` passes `GETEVENTS`: with `DEFER_TASKRUN` nothing else runs completions, and
 //!    a loop that is never idle would starve its sockets.
 //! 2. One `enter` runs at most 20 deferred completions. `TASKRUN_FLAG` makes visible that more
-//!    wait; then the loop must not sleep ([`Ring::work_left`]).
+//!    wait; then even a turn that submits nothing enters ([`Ring::work_left`]). It does not keep
+//!    the loop from sleeping: an `enter` that waits runs deferred completions first, and the flag
+//!    may be stale. (The kernel sets it after it has queued the work; where the work is run in
+//!    between, the flag stays set until the next completion, and the loop would spin till then.)
 //! 3. A deadline that has passed becomes "do not wait", never a zero timeout, which would sleep
 //!    through a timer interrupt.
 //! 4. `EINTR` and `ETIME` are ordinary ends of a wait. `EAGAIN`, `EBUSY` and `ENOMEM` say that the
@@ -151,17 +154,17 @@ impl Ring {
     }
 
     pub(crate) fn work_left(&mut self) -> bool {
+        self.overflown() || self.ring.submission().taskrun()
+    }
+
+    pub(crate) fn overflown(&mut self) -> bool {
         // A forked child has no queues to look into.
         self.mark.check();
-        let queue = self.ring.submission();
-        let (overflown, deferred) = (queue.cq_overflow(), queue.taskrun());
-        drop(queue);
+        let overflown = self.ring.submission().cq_overflow();
         // The flag stands until an `enter` has flushed it: it is counted when it rises.
-        if overflown && !self.overflown {
-            self.overflows += 1;
-        }
+        self.overflows += u64::from(overflown && !self.overflown);
         self.overflown = overflown;
-        overflown || deferred
+        overflown
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {

@@ -41,6 +41,26 @@ pub(crate) fn monotonic_nanos() -> u64 {
     clock_nanos(libc::CLOCK_MONOTONIC)
 }
 
+/// The standard library's time, for those who speak it.
+#[cfg(feature = "hyper")]
+pub(crate) fn std_now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
+/// A time of the standard library in nanoseconds of [`monotonic_nanos`], rounded up: both read the
+/// same clock, but the standard library does not say its number.
+#[cfg(feature = "hyper")]
+pub(crate) fn nanos_of(time: std::time::Instant) -> u64 {
+    use std::sync::OnceLock;
+    static BASE: OnceLock<(std::time::Instant, u64)> = OnceLock::new();
+    let (base, base_nanos) = *BASE.get_or_init(|| (std_now(), monotonic_nanos()));
+    let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    match time.checked_duration_since(base) {
+        Some(later) => base_nanos.saturating_add(nanos(later)),
+        None => base_nanos.saturating_sub(nanos(base.duration_since(time))),
+    }
+}
+
 fn clock_nanos(clock: libc::clockid_t) -> u64 {
     let mut ts = libc::timespec {
         tv_sec: 0,
@@ -88,6 +108,33 @@ pub(crate) fn write_eventfd(fd: RawFd) -> io::Result<()> {
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// From now on, each time `signal` arrives, adds one to `count` and then writes to `eventfd`.
+/// Handlers that others have registered run too; what the signal did by default does not happen
+/// any more. This cannot be undone.
+#[cfg(feature = "signal")]
+pub(crate) fn count_signal(
+    signal: libc::c_int,
+    count: &'static std::sync::atomic::AtomicU64,
+    eventfd: &'static OwnedFd,
+) -> io::Result<()> {
+    if signal_hook_registry::FORBIDDEN.contains(&signal) {
+        let what =
+            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let act = move || {
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        // SAFETY: the thread's own errno, which what was interrupted may be about to read.
+        let errno = unsafe { *libc::__errno_location() };
+        let _ = write_eventfd(eventfd.as_raw_fd());
+        // SAFETY: as above.
+        unsafe { *libc::__errno_location() = errno };
+    };
+    // SAFETY: `act` only adds to an atomic, writes to a descriptor that stays open for ever, and
+    // restores errno: all of it may be done in a signal handler.
+    unsafe { signal_hook_registry::register(signal, act) }.map(drop)
 }
 
 /// Posts a completion with `user_data` into the ring `fd`, from any thread.
@@ -275,6 +322,17 @@ pub(crate) fn mode_and_len(fd: &Fd) -> io::Result<(u32, u64)> {
     // SAFETY: the path is empty and ends with NUL; the kernel writes one statx.
     check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, &mut stat) })?;
     Ok((stat.stx_mode.into(), stat.stx_size))
+}
+
+/// What the kernel has in memory about an open file: like `fstat(2)`, it does not wait for a disk.
+pub(crate) fn metadata(fd: &Fd) -> io::Result<Box<libc::statx>> {
+    // SAFETY: an all-zero statx is a valid value.
+    let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });
+    let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
+    let mask = libc::STATX_BASIC_STATS;
+    // SAFETY: the path is empty and ends with NUL; the kernel writes one statx.
+    check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, &mut *stat) })?;
+    Ok(stat)
 }
 
 /// The number of a device, of its two halves.

@@ -47,7 +47,7 @@ impl Driver {
         let mut state = self.0.state.borrow_mut();
         state.refill();
         let more = !state.backlog.is_empty();
-        if more || state.kernel.as_mut().is_some_and(Kernel::work_left) {
+        if more || state.kernel.as_mut().is_some_and(Kernel::overflown) {
             return Wait::No;
         }
         match (self.0.starved.borrow().patience_ends(), wait) {

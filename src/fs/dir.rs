@@ -280,13 +280,8 @@ impl Level {
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let name = c_path(path.as_ref())?;
     let driver = Driver::current();
-    Ok(ReadDir {
-        fd: open_directory(&driver, None, &name).await?,
-        path: Rc::new(path.as_ref().to_path_buf()),
-        listing: Vec::new(),
-        begin: 0,
-        state: Listing::Fresh,
-    })
+    let fd = open_directory(&driver, None, &name).await?;
+    Ok(ReadDir::of(fd, path.as_ref().to_path_buf()))
 }
 
 /// The entries of a directory: a `Stream`, made by [`read_dir`].
@@ -324,6 +319,17 @@ enum Listing {
 }
 
 impl ReadDir {
+    /// The entries of an open directory; `path` is where it stands.
+    pub(super) fn of(fd: Fd, path: PathBuf) -> ReadDir {
+        ReadDir {
+            fd,
+            path: Rc::new(path),
+            listing: Vec::new(),
+            begin: 0,
+            state: Listing::Fresh,
+        }
+    }
+
     /// The next entry; `None` after the last.
     ///
     /// # Errors

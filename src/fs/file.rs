@@ -436,6 +436,15 @@ impl File {
         perform(self.fd.driver(), op).await.map(Metadata::new)
     }
 
+    /// What the kernel has in memory about the file: [`metadata`](File::metadata) as a plain call,
+    /// which does not wait for a disk. A network file system may be behind the times.
+    ///
+    /// # Errors
+    /// What the kernel says (`statx(2)` with `AT_STATX_DONT_SYNC`).
+    pub fn cached_metadata(&self) -> io::Result<Metadata> {
+        sys::metadata(&self.fd).map(Metadata::new)
+    }
+
     /// Sets who may do what (`fchmod(2)`). A plain call, which does not wait for the disk.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ mod metadata;
 mod open_options;
 mod path;
 mod reader;
+mod root;
 mod submit;
 mod whole;
 mod writer;
@@ -47,5 +48,6 @@ pub use path::{
     symlink_metadata, try_exists,
 };
 pub use reader::FileReader;
+pub use root::Root;
 pub use whole::{copy, read, read_to_string, write};
 pub use writer::FileWriter;

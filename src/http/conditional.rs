@@ -54,8 +54,7 @@ pub struct FileVersion {
 impl FileVersion {
     /// The metadata of a file as a version, for instance from `File::metadata`.
     #[must_use]
-    pub fn of(metadata: &std::fs::Metadata) -> Self {
-        use std::os::unix::fs::MetadataExt;
+    pub fn of(metadata: &crate::fs::Metadata) -> Self {
         Self {
             len: metadata.len(),
             modified: metadata.modified().unwrap_or(UNIX_EPOCH),

@@ -1,7 +1,8 @@
-//! Serving files over HTTP/1.1: every decision, as pure functions.
+//! HTTP/1.1, by hyper on our sockets: a server ([`serve()`]), a file service ([`ServeDir`]) and a
+//! pooled client ([`Client`]).
 //!
-//! Nothing in these modules opens a file, reads a clock or touches a socket. The I/O part asks
-//! for a decision, then carries it out:
+//! Every decision of the file service is a pure function: the public modules open no file, read
+//! no clock and touch no socket. The file service asks for a decision, then carries it out:
 //!
 //! ```text
 //! request target --path::RequestPath::parse--> safe relative path --> open below the root
@@ -17,23 +18,32 @@
 //!
 //! Rules:
 //! 1. The path is decoded once, and what it names stands below the root, or it is refused.
-//!    Symbolic links are the I/O part's matter: it opens with `openat2` and `RESOLVE_BENEATH`.
+//!    Symbolic links are the kernel's matter ([`fs::Root`](crate::fs::Root)).
 //! 2. The metadata is read from the open descriptor, so that what is promised in the headers is
 //!    what is read.
 //! 3. Time comes in as a value.
 
+mod body;
+mod client;
 pub mod conditional;
+mod files;
 pub mod listing;
 pub mod path;
 pub mod plan;
 pub mod range;
+mod server;
 pub mod types;
+mod watch;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+pub use body::FileBody;
+pub use client::{Answer, Client, ClientError, ClientLimits};
 pub use conditional::FileVersion;
+pub use files::ServeDir;
 pub use path::RequestPath;
 pub use plan::{Body, Plan};
+pub use server::{Limits, serve};
 
 /// The last second that an HTTP date can express, which has four digits for the year.
 const HTTP_DATE_MAX_SECONDS: u64 = 253_402_300_799;

@@ -13,6 +13,8 @@
 mod deadline;
 mod file;
 mod path;
+#[cfg(feature = "signal")]
+mod poll;
 mod send_queue;
 mod socket;
 
@@ -21,8 +23,11 @@ pub(crate) use file::{
     Allocate, Bytes, Fsync, Read, Readiness, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
 };
 pub(crate) use path::{
-    Link, MakeDir, Metadata, OpenAt, OpenTemp, Remove, Rename, Stat, StatTarget, Symlink, c_path,
+    Link, MakeDir, Metadata, OpenAt, OpenBeneath, OpenTemp, Remove, Rename, Stat, StatTarget,
+    Symlink, c_path,
 };
+#[cfg(feature = "signal")]
+pub(crate) use poll::PollReadable;
 pub(crate) use send_queue::SendQueue;
 pub(crate) use socket::{
     AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendVectored, SendZc, SendZcItem,

@@ -160,6 +160,46 @@ impl Single for Remove {
     }
 }
 
+/// Opens a file below a directory, and refuses a path that leads out of it (`openat2` with
+/// `RESOLVE_BENEATH`), always close-on-exec and without waiting for the other side of a pipe.
+#[derive(Debug)]
+pub(crate) struct OpenBeneath {
+    dir: Fd,
+    path: CString,
+    how: Box<types::OpenHow>,
+}
+
+impl OpenBeneath {
+    /// For reading: a file or a directory. An empty path is the directory itself.
+    pub(crate) fn to_read(dir: Fd, path: CString) -> OpenBeneath {
+        let path = if path.is_empty() { c".".into() } else { path };
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY;
+        let how = types::OpenHow::new()
+            .flags(flags as u64)
+            .resolve(libc::RESOLVE_BENEATH | libc::RESOLVE_NO_MAGICLINKS);
+        OpenBeneath {
+            dir,
+            path,
+            how: Box::new(how),
+        }
+    }
+}
+
+// SAFETY: the path's bytes live on the heap, the options have their own box; both are owned.
+unsafe impl Op for OpenBeneath {
+    fn prepare(&mut self) -> squeue::Entry {
+        opcode::OpenAt2::new(self.dir.target(), self.path.as_ptr(), &*self.how).build()
+    }
+}
+
+impl Single for OpenBeneath {
+    type Output = io::Result<Fd>;
+
+    fn complete(self, cqe: Cqe) -> io::Result<Fd> {
+        new_fd(cqe, self.dir.driver())
+    }
+}
+
 /// The descriptor that a completion brings. An unwanted one closes itself.
 pub(super) fn new_fd(cqe: Cqe, driver: &Driver) -> io::Result<Fd> {
     let raw = cqe.count()? as i32;

@@ -504,6 +504,12 @@ pub(super) fn is_current(inbox: *const Inbox) -> bool {
     with_current(|core| core.is_some_and(|core| Arc::as_ptr(&core.inbox) == inbox))
 }
 
+/// The inbox of the thread's current executor.
+#[cfg(feature = "hyper")]
+pub(super) fn current_inbox() -> Option<Arc<Inbox>> {
+    with_current(|core| core.map(|core| Arc::clone(&core.inbox)))
+}
+
 /// Counts a panic that a task has caught by itself, to send it elsewhere.
 pub(super) fn count_panic() {
     with_current(|core| core.map(|core| core.count(|stats| stats.panics += 1)));

@@ -28,6 +28,8 @@
 //!   another thread: Waker::wake --in_inbox--> Inbox --drain (start of a turn)--> QUEUED
 //! ```
 
+#[cfg(feature = "hyper")]
+mod affine;
 mod budget;
 mod error;
 mod executor;
@@ -46,6 +48,8 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+#[cfg(feature = "hyper")]
+pub(crate) use affine::Affine;
 pub(crate) use budget::Budget;
 pub use error::JoinError;
 pub(crate) use executor::{EnterGuard, Executor};

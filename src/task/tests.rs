@@ -1,6 +1,8 @@
 //! Drives an executor by hand, with a bell that only counts. One file per behaviour.
 
 mod abort;
+#[cfg(feature = "hyper")]
+mod affine;
 mod join;
 mod panics;
 mod remote;

@@ -56,7 +56,7 @@ impl Instant {
         self.0.checked_sub(nanos).map(Instant)
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "hyper"))]
     pub(crate) fn from_nanos(nanos: u64) -> Instant {
         Instant(nanos)
     }

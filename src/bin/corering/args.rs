@@ -183,9 +183,8 @@ pub(crate) struct ServeEcho {
     /// The address to listen on, such as 127.0.0.1:7000 or [::]:7000.
     pub(crate) addr: SocketAddr,
 
-    /// Cores, each with a ring and a listener of its own.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
-    pub(crate) cores: u16,
+    #[command(flatten)]
+    pub(crate) running: Running,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -202,13 +201,24 @@ pub(crate) struct ServeFiles {
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
 
-    /// Cores, each with a ring and a listener of its own.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
-    pub(crate) cores: u16,
+    #[command(flatten)]
+    pub(crate) running: Running,
 
     /// Answer 403 for a directory without an index.html, instead of listing it.
     #[arg(long)]
     pub(crate) no_listing: bool,
+}
+
+/// How a server runs, and how it ends.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Running {
+    /// Cores, each with a ring and a listener of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
+    pub(crate) cores: u16,
+
+    /// On Ctrl-C or SIGTERM, how long what is in flight may take; a second one ends at once.
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = any_time)]
+    pub(crate) drain: Duration,
 }
 
 #[derive(Debug, Clone, Args)]
@@ -380,7 +390,7 @@ mod tests {
             panic!()
         };
         assert_eq!(
-            (args.addr.to_string().as_str(), args.cores),
+            (args.addr.to_string().as_str(), args.running.cores),
             ("127.0.0.1:8080", 1)
         );
         let Command::Get(args) = parse("corering get http://a/b http://a:1/c")

@@ -31,6 +31,14 @@ impl Failure {
         }
     }
 
+    /// Everything on one line, for a list of failures.
+    pub(crate) fn reason(&self) -> String {
+        match &self.cure {
+            Some(cure) => format!("{}: {} ({cure})", self.what, self.why),
+            None => format!("{}: {}", self.what, self.why),
+        }
+    }
+
     pub(crate) fn with_cure(mut self, cure: impl Into<String>) -> Self {
         self.cure = Some(cure.into());
         self

@@ -1,27 +1,243 @@
 //! `corering get`: files over HTTP, many at a time, each one whole or not at all.
 //!
 //! ```text
-//! jobs(urls) --> fetch, `-j` at a time --> temporary file --> accept(status)
+//! jobs(urls) --> fetch, `-j` at a time --> accept(status) --> temporary file
 //!                                                               |
 //!                            rename to its name <-- complete(announced, received)
 //! ```
 //!
-//! On Ctrl-C the running fetches are dropped, and with each of them its temporary file.
+//! On Ctrl-C the fetches end where they wait for the network. What has begun on the disk is not
+//! interrupted: so each of them knows whether its temporary file exists, and removes it.
 
+use std::cell::Cell;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Instant;
+
+use corering::Runtime;
+use corering::fs::{self, File, FileWriter};
+use corering::http::path::{UniqueNames, file_name_from_url_path};
+use corering::http::{Answer, Client, ClientLimits};
+use corering::signal::SignalKind;
+use corering::sync::Notify;
+use corering::task::JoinSet;
+use corering::time::sleep;
+use hyper::header::LOCATION;
 use hyper::{StatusCode, Uri};
 
-use corering::http::path::{UniqueNames, file_name_from_url_path};
-
 use crate::args::Get;
-use crate::fail::Failure;
-use crate::progress::Tally;
+use crate::fail::{Failure, OrFail};
+use crate::progress::{Download, DownloadBars, TICK, Tally};
+use crate::race::{First, race};
+use crate::serve::Signals;
 
 /// Downloads them all.
 ///
 /// # Errors
-/// When any download failed; each one has been reported by then.
+/// When any download failed; each one has been reported by then. A signal ends the program.
 pub(crate) fn run(args: &Get) -> Result<(), Failure> {
-    unimplemented!("needs the runtime: {args:?}")
+    let jobs = jobs(&args.urls);
+    let total = jobs.len();
+    let mut runtime = Runtime::new().map_err(|error| Failure::new("cannot start", error))?;
+    let (tally, interrupted) = runtime.block_on(download_all(args, jobs))?;
+    drop(runtime);
+    if let Some(kind) = interrupted {
+        std::process::exit(128 + kind.as_raw_value());
+    }
+    verdict(&tally, total)
+}
+
+/// Returns how it ended, and the signal that ended it early.
+async fn download_all(args: &Get, jobs: Vec<Job>) -> Result<(Tally, Option<SignalKind>), Failure> {
+    let mut signals = Signals::new().or_fail(|| "cannot listen to signals".to_owned())?;
+    let directory = args.output.clone();
+    let made = fs::create_dir_all(&directory).await;
+    made.or_fail(|| format!("cannot make {}", directory.display()))?;
+    let bars = DownloadBars::new(jobs.len(), Instant::now(), args.quiet);
+    let fetcher = Rc::new(Fetcher {
+        client: Client::new(ClientLimits {
+            connections_per_host: args.jobs as usize,
+            connect_time: args.timeout,
+            read_time: args.timeout,
+            ..ClientLimits::default()
+        }),
+        directory,
+        bars: bars.clone(),
+        cancel: Cancel::default(),
+        temporary: Cell::new(0),
+    });
+    let running = jobs.len().min(args.jobs as usize);
+    let queue = Rc::new(Cell::new(jobs.into_iter()));
+    let mut workers = JoinSet::new();
+    for _ in 0..running {
+        workers.spawn(fetcher.clone().work(queue.clone()));
+    }
+    let mut interrupted = None;
+    while !workers.is_empty() {
+        match race(signals.next(), race(workers.join_next(), sleep(TICK))).await {
+            First::Left(kind) if interrupted.is_none() => {
+                interrupted = Some(kind);
+                fetcher.cancel.now();
+            }
+            First::Left(kind) => std::process::exit(128 + kind.as_raw_value()),
+            First::Right(_) => bars.tick(Instant::now()),
+        }
+    }
+    let summary = bars.finish(Instant::now());
+    if !args.quiet {
+        eprintln!("corering: {summary}");
+    }
+    Ok((bars.tally(), interrupted))
+}
+
+/// Says that everything shall end, to those who wait for the network.
+#[derive(Debug, Default)]
+struct Cancel {
+    wanted: Cell<bool>,
+    told: Notify,
+}
+
+impl Cancel {
+    fn now(&self) {
+        self.wanted.set(true);
+        self.told.notify_waiters();
+    }
+
+    /// The output of `future`, or `None` when everything shall end.
+    async fn unless<F: Future>(&self, future: F) -> Option<F::Output> {
+        if self.wanted.get() {
+            return None;
+        }
+        let told = pin!(self.told.notified());
+        match race(told, future).await {
+            First::Left(()) => None,
+            First::Right(output) => Some(output),
+        }
+    }
+}
+
+/// What all downloads share.
+struct Fetcher {
+    client: Client,
+    directory: PathBuf,
+    bars: Rc<DownloadBars>,
+    cancel: Cancel,
+    /// The number of the next temporary file.
+    temporary: Cell<u64>,
+}
+
+type Queue = Rc<Cell<std::vec::IntoIter<Job>>>;
+
+impl Fetcher {
+    async fn work(self: Rc<Self>, queue: Queue) {
+        loop {
+            let mut jobs = queue.take();
+            let next = jobs.next();
+            queue.set(jobs);
+            match next {
+                Some(job) if !self.cancel.wanted.get() => self.fetch(job).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// Downloads one file, and says how that ended.
+    async fn fetch(&self, job: Job) {
+        let answer = match self.cancel.unless(self.client.get(&job.url)).await {
+            None => return,
+            Some(Err(error)) => {
+                return self.bars.start(&job.name, None).failed(&job.url, error);
+            }
+            Some(Ok(answer)) => answer,
+        };
+        let download = self.bars.start(&job.name, answer.content_length());
+        let location = answer.headers().get(LOCATION);
+        let location = location.and_then(|location| location.to_str().ok());
+        let result = match accept(answer.status(), location) {
+            Ok(()) => self.save(&job, answer, &download).await,
+            Err(why) => Err(why),
+        };
+        match result {
+            Ok(true) => download.complete(),
+            Ok(false) => {}
+            Err(why) => download.failed(&job.url, why),
+        }
+    }
+
+    /// Saves the body under the job's name; `false` if everything shall end.
+    async fn save(&self, job: &Job, answer: Answer, download: &Download) -> Result<bool, String> {
+        let cannot = |what: &str, path: &Path, error: std::io::Error| {
+            Failure::io(format!("cannot {what} {}", path.display()), &error).reason()
+        };
+        let (file, temporary) = self
+            .temporary_file()
+            .await
+            .map_err(|error| cannot("write to", &self.directory, error))?;
+        let poured = self.cancel.unless(pour(answer, file, download)).await;
+        let to = self.directory.join(&job.name);
+        let result = match poured {
+            None => Ok(false),
+            Some(Ok(_)) => match fs::rename(&temporary, &to).await {
+                Ok(()) => return Ok(true),
+                Err(error) => Err(cannot("make", &to, error)),
+            },
+            Some(Err(why)) => Err(why),
+        };
+        // What cannot be removed either is named, for somebody to look at.
+        match fs::remove_file(&temporary).await {
+            Ok(()) => result,
+            Err(error) => Err(cannot("remove", &temporary, error)),
+        }
+    }
+
+    /// A new file in the directory of the result, so that a rename is all that is left to do.
+    async fn temporary_file(&self) -> std::io::Result<(File, PathBuf)> {
+        loop {
+            let number = self.temporary.replace(self.temporary.get() + 1);
+            let name = format!(".corering-{}-{number}.part", std::process::id());
+            let path = self.directory.join(name);
+            match File::create_new(&path).await {
+                Ok(file) => return Ok((file, path)),
+                // What a killed process of the same number has left behind.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Counts the bytes of a body as they come.
+pub(crate) trait Count {
+    fn add(&self, bytes: u64);
+}
+
+impl Count for Download {
+    fn add(&self, bytes: u64) {
+        Download::add(self, bytes);
+    }
+}
+
+/// Writes the whole body of an answer into a file; returns how many bytes that were.
+pub(crate) async fn pour(
+    mut answer: Answer,
+    file: File,
+    count: &impl Count,
+) -> Result<u64, String> {
+    let announced = answer.content_length();
+    let mut writer = FileWriter::new(file);
+    let mut received = 0;
+    let cannot_write = |error| Failure::io("cannot write", &error).reason();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| error.to_string())? {
+        received += chunk.len() as u64;
+        count.add(chunk.len() as u64);
+        writer.write_owned(chunk).await.map_err(cannot_write)?;
+    }
+    complete(announced, received)?;
+    let file = writer.finish().await.map_err(cannot_write)?;
+    file.close().await.map_err(cannot_write)?;
+    Ok(received)
 }
 
 /// One download.
@@ -40,16 +256,6 @@ pub(crate) fn jobs(urls: &[Uri]) -> Vec<Job> {
         name: names.claim(&file_name_from_url_path(url.path())),
     };
     urls.iter().map(job).collect()
-}
-
-/// The `host:port` to connect to; the value of `Host` is the URL's authority as it stands.
-pub(crate) fn address(url: &Uri) -> (String, u16) {
-    let host = url.host().unwrap_or_default();
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    (host.to_owned(), url.port_u16().unwrap_or(80))
 }
 
 /// Whether an answer with this status has the file as its body.
@@ -114,18 +320,6 @@ mod tests {
         assert_eq!(
             names,
             ["x.iso", "x.1.iso", "index.html", "index.1.html", "download"]
-        );
-    }
-
-    #[test]
-    fn addresses() {
-        assert_eq!(
-            address(&uri("http://example.org/a")),
-            ("example.org".to_owned(), 80)
-        );
-        assert_eq!(
-            address(&uri("http://[::1]:8080/a")),
-            ("::1".to_owned(), 8080)
         );
     }
 

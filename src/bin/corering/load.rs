@@ -133,11 +133,6 @@ impl Recorder {
             .expect("all recorders have the same bounds");
     }
 
-    /// Forgets everything: the warm-up is over.
-    pub(crate) fn clear(&mut self) {
-        self.histogram.reset();
-    }
-
     pub(crate) fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
     }
@@ -213,8 +208,6 @@ mod tests {
         sum.merge(&recorder);
         sum.merge(&recorder);
         assert_eq!(sum.histogram().len(), 4);
-        sum.clear();
-        assert_eq!(sum.histogram().len(), 0);
     }
 
     #[test]

@@ -2,13 +2,17 @@
 //!
 //! ```text
 //! args ---> bench_echo, bench_download --> load, payload, cpu --> report --> table, JSON, plot
-//!      ---> serve
+//!      ---> serve                      (bench runs its servers, too)
 //!      ---> get                        --> progress
 //! ```
 
-#![allow(dead_code, reason = "the bodies that use these parts need the runtime")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a program measures by the clock, and reads /proc and its workspace the plain way"
+)]
 
 mod args;
+mod bench;
 mod bench_download;
 mod bench_echo;
 mod cpu;
@@ -18,6 +22,7 @@ mod load;
 mod payload;
 mod plot;
 mod progress;
+mod race;
 mod report;
 mod serve;
 mod workspace;

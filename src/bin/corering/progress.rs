@@ -137,6 +137,11 @@ impl BenchLine {
         }
     }
 
+    /// The warm-up is over: the time counts from here.
+    pub(crate) fn begin(&mut self, start: Instant) {
+        self.meter = Meter::new(start);
+    }
+
     /// Brings the line up to date; to be called every [`TICK`].
     pub(crate) fn tick(&mut self, now: Instant, requests: u64, bytes: u64, errors: u64) {
         self.meter.observe(now, requests);

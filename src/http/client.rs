@@ -1,0 +1,485 @@
+//! A small HTTP/1.1 client: hyper on our sockets, with a pool of connections per host.
+//!
+//! ```text
+//!   request ──permit of the host──► idle connection, or a new one ──► head of the answer
+//!                                        ▲                                │
+//!                                        └── body read to its end ◄── Answer::chunk
+//!                                            (dropped before: the connection is closed)
+//! ```
+//! Rules:
+//! 1. A host has so many connections at most; who comes later waits, first come first served.
+//! 2. An idle connection may be closed by the server at the moment when it is used again. A request
+//!    that fails so is made once more, on a new connection, if it is idempotent or was not sent.
+//! 3. Every wait has a limit.
+
+use crate::net::TcpStream;
+use crate::sync::{OwnedPermit, Semaphore};
+use crate::time::{Elapsed, Instant, timeout};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What a [`Client`] may use, and how long it waits.
+///
+/// ```
+/// use corering::http::ClientLimits;
+/// let limits = ClientLimits { connections_per_host: 4, ..ClientLimits::default() };
+/// assert_eq!(limits.connect_time.as_secs(), 10);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections to one host (and port) at the same time. 32.
+    pub connections_per_host: usize,
+    /// To connect, for each address of the host. 10 s.
+    pub connect_time: Duration,
+    /// From the request to the head of the answer, and from one piece of its body to the next. 30 s.
+    pub read_time: Duration,
+    /// How long an idle connection is kept. 30 s, which is less than most servers keep theirs.
+    pub idle_time: Duration,
+}
+
+impl Default for ClientLimits {
+    fn default() -> ClientLimits {
+        ClientLimits {
+            connections_per_host: 32,
+            connect_time: Duration::from_secs(10),
+            read_time: Duration::from_secs(30),
+            idle_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An HTTP/1.1 client of one core, without TLS. Clones share one pool of connections.
+///
+/// It follows no redirects and keeps no cookies.
+///
+/// ```no_run
+/// # async fn f() -> Result<(), corering::http::ClientError> {
+/// use corering::http::Client;
+/// let client = Client::default();
+/// let mut answer = client.get(&"http://localhost:8080/big.iso".parse().unwrap()).await?;
+/// println!("{} {:?}", answer.status(), answer.content_length());
+/// while let Some(chunk) = answer.chunk().await? {
+///     println!("{} bytes", chunk.len());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    pool: Rc<Pool>,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    limits: ClientLimits,
+    hosts: RefCell<HashMap<String, Rc<Host>>>,
+}
+
+/// One host and port, as it stands in URLs.
+#[derive(Debug)]
+struct Host {
+    address: (String, u16),
+    permits: Rc<Semaphore>,
+    idle: RefCell<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: SendRequest<Full<Bytes>>,
+    since: Instant,
+}
+
+impl Client {
+    /// A client with these limits.
+    #[must_use]
+    pub fn new(limits: ClientLimits) -> Client {
+        let pool = Pool {
+            limits,
+            hosts: RefCell::default(),
+        };
+        Client {
+            pool: Rc::new(pool),
+        }
+    }
+
+    /// Asks for a resource.
+    ///
+    /// # Errors
+    /// See [`request`](Client::request).
+    ///
+    /// # Cancel safety
+    /// Safe: the connection is closed.
+    pub async fn get(&self, url: &Uri) -> Result<Answer, ClientError> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = url.clone();
+        self.request(request).await
+    }
+
+    /// Makes a request. Its URL stands in full (`http://host/path`); `Host` is added.
+    ///
+    /// An answer of any status is `Ok`.
+    ///
+    /// # Errors
+    /// [`ClientError`]: what was being done, and why it failed.
+    ///
+    /// # Cancel safety
+    /// As the request's own: it may have been made. The connection is closed.
+    pub async fn request(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
+        let host = self.pool.host(request.uri())?;
+        let permit = host.permits.clone().acquire_owned().await;
+        let permit = permit.expect("nobody closes the semaphore");
+        let request = in_origin_form(request)?;
+        let again = match self.pool.take_idle(&host).await {
+            None => request,
+            Some(sender) => match self.send(sender, request.clone()).await {
+                Err(Sent { error, stale: true }) => {
+                    // The pool's other connections are as old: this one shall be new.
+                    drop(error);
+                    request
+                }
+                Err(Sent { error, .. }) => return Err(error),
+                Ok((response, sender)) => return Ok(self.answer(response, sender, host, permit)),
+            },
+        };
+        let sender = self.pool.connect(&host).await?;
+        match self.send(sender, again).await {
+            Ok((response, sender)) => Ok(self.answer(response, sender, host, permit)),
+            Err(Sent { error, .. }) => Err(error),
+        }
+    }
+
+    async fn send(
+        &self,
+        mut sender: SendRequest<Full<Bytes>>,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), Sent> {
+        let repeatable = request.method().is_idempotent();
+        let sending = sender.try_send_request(request);
+        match timeout(self.pool.limits.read_time, sending).await {
+            Ok(Ok(response)) => Ok((response, sender)),
+            Ok(Err(mut failed)) => {
+                let unsent = failed.take_message().is_some();
+                let error = failed.into_error();
+                let stale = unsent || (repeatable && ended_early(&error));
+                let error = ClientError::Http(error);
+                Err(Sent { error, stale })
+            }
+            Err(Elapsed { .. }) => Err(Sent {
+                error: ClientError::Timeout("waiting for the answer", self.pool.limits.read_time),
+                stale: false,
+            }),
+        }
+    }
+
+    fn answer(
+        &self,
+        response: Response<Incoming>,
+        sender: SendRequest<Full<Bytes>>,
+        host: Rc<Host>,
+        permit: OwnedPermit,
+    ) -> Answer {
+        let (head, body) = response.into_parts();
+        let mut answer = Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+            read_time: self.pool.limits.read_time,
+            connection: Some(Connection {
+                sender,
+                host,
+                _permit: permit,
+            }),
+        };
+        if answer.body.is_end_stream() {
+            answer.give_back();
+        }
+        answer
+    }
+}
+
+/// A request that failed.
+struct Sent {
+    error: ClientError,
+    /// The connection had been closed before: another one may do better.
+    stale: bool,
+}
+
+/// The connection was closed or reset before an answer began.
+fn ended_early(error: &hyper::Error) -> bool {
+    let by_io = error.source().and_then(|source| source.downcast_ref());
+    let reset = by_io.is_some_and(|error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+        )
+    });
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || reset
+}
+
+impl Pool {
+    fn host(&self, url: &Uri) -> Result<Rc<Host>, ClientError> {
+        let (Some("http"), Some(authority)) = (url.scheme_str(), url.authority()) else {
+            return Err(ClientError::Url(format!(
+                "{url} is no URL that this client can ask for: write http://host/path"
+            )));
+        };
+        let bare = authority.host();
+        let bare = bare.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
+        let address = (
+            bare.unwrap_or(authority.host()).to_owned(),
+            authority.port_u16().unwrap_or(80),
+        );
+        let mut hosts = self.hosts.borrow_mut();
+        let name = format!("{}:{}", address.0, address.1);
+        if let Some(host) = hosts.get(&name) {
+            return Ok(host.clone());
+        }
+        // A crawler meets many hosts: those of whom nothing is left are forgotten.
+        hosts.retain(|_, host| Rc::strong_count(host) > 1 || host.has_idle(self.limits.idle_time));
+        let host = Rc::new(Host {
+            address,
+            permits: Rc::new(Semaphore::new(self.limits.connections_per_host)),
+            idle: RefCell::default(),
+        });
+        hosts.insert(name, host.clone());
+        Ok(host)
+    }
+
+    /// A connection that can take a request, the last used one first.
+    async fn take_idle(&self, host: &Host) -> Option<SendRequest<Full<Bytes>>> {
+        host.has_idle(self.limits.idle_time);
+        loop {
+            let mut idle = host.idle.borrow_mut().pop()?;
+            // Ready in the same turn, or after the connection's task has had its own.
+            if idle.sender.ready().await.is_ok() {
+                return Some(idle.sender);
+            }
+        }
+    }
+
+    async fn connect(&self, host: &Host) -> Result<SendRequest<Full<Bytes>>, ClientError> {
+        let (name, port) = &host.address;
+        let connecting =
+            TcpStream::connect_timeout((name.as_str(), *port), self.limits.connect_time);
+        let failed = |error| ClientError::Connect(format!("{name}:{port}"), error);
+        let stream = connecting.await.map_err(failed)?;
+        let _ = stream.set_nodelay(true);
+        let (sender, connection) = handshake(stream).await.map_err(ClientError::Http)?;
+        // It ends with its sender, or with the server; its errors reach whoever waits for it.
+        drop(crate::spawn(connection));
+        Ok(sender)
+    }
+}
+
+impl Host {
+    /// Closes the connections that were idle for too long; whether any is left.
+    fn has_idle(&self, limit: Duration) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        if !idle.is_empty() {
+            let now = Instant::now();
+            idle.retain(|idle| !idle.sender.is_closed() && now - idle.since < limit);
+        }
+        !idle.is_empty()
+    }
+}
+
+/// A request that goes to the host itself: the path in its line, the host as a header.
+fn in_origin_form(request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>, ClientError> {
+    let (mut head, body) = request.into_parts();
+    let authority = head.uri.authority().map_or("", |authority| {
+        let text = authority.as_str();
+        text.rsplit_once('@').map_or(text, |(_, host)| host)
+    });
+    let host = HeaderValue::from_str(authority)
+        .map_err(|_| ClientError::Url(format!("{authority:?} is no host")))?;
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let target = match head.method {
+        Method::OPTIONS if path == "*" => Uri::from_static("*"),
+        _ => path
+            .parse()
+            .map_err(|error| ClientError::Url(format!("{path:?} is no path: {error}")))?,
+    };
+    head.uri = target;
+    head.headers.entry(HOST).or_insert(host);
+    Ok(Request::from_parts(head, body))
+}
+
+#[derive(Debug)]
+struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: Rc<Host>,
+    /// Given back after the sender is in the pool.
+    _permit: OwnedPermit,
+}
+
+/// The answer to a request: its head is here, its body comes.
+///
+/// Read it to its end, and the connection is used again; drop it before, and the connection is
+/// closed.
+///
+/// ```no_run
+/// # async fn f(mut answer: corering::http::Answer) -> Result<(), corering::http::ClientError> {
+/// assert!(answer.status().is_success());
+/// let body = answer.bytes(1 << 20).await?;
+/// println!("{} bytes", body.len());
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Incoming,
+    read_time: Duration,
+    connection: Option<Connection>,
+}
+
+impl Answer {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The headers.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The announced length of the body, in bytes; `None` where it is not announced.
+    #[must_use]
+    pub fn content_length(&self) -> Option<u64> {
+        self.headers
+            .get(CONTENT_LENGTH)?
+            .to_str()
+            .ok()?
+            .parse()
+            .ok()
+    }
+
+    /// The next piece of the body, which is never empty; `None` at its end.
+    ///
+    /// # Errors
+    /// [`ClientError::Http`] if the body breaks off before its announced end, or the connection
+    /// does; [`ClientError::Timeout`] if nothing comes for too long.
+    ///
+    /// # Cancel safety
+    /// Safe: the piece is returned by the next call.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, ClientError> {
+        loop {
+            let frame = match timeout(self.read_time, self.body.frame()).await {
+                Ok(None) => {
+                    self.give_back();
+                    return Ok(None);
+                }
+                Ok(Some(frame)) => frame,
+                Err(Elapsed { .. }) => {
+                    self.connection = None;
+                    return Err(ClientError::Timeout("reading the body", self.read_time));
+                }
+            };
+            match frame.map(|frame| frame.into_data()) {
+                Ok(Ok(data)) if !data.is_empty() => return Ok(Some(data)),
+                // Nothing, or trailers.
+                Ok(_) => {}
+                Err(error) => {
+                    self.connection = None;
+                    return Err(ClientError::Http(error));
+                }
+            }
+        }
+    }
+
+    /// The rest of the body in one piece, of at most `len_max` bytes.
+    ///
+    /// # Errors
+    /// As [`chunk`](Answer::chunk); [`ClientError::TooLong`].
+    ///
+    /// # Cancel safety
+    /// Not safe: what came before the drop is lost.
+    pub async fn bytes(&mut self, len_max: usize) -> Result<Vec<u8>, ClientError> {
+        let mut all = Vec::new();
+        while let Some(chunk) = self.chunk().await? {
+            if all.len() + chunk.len() > len_max {
+                self.connection = None;
+                return Err(ClientError::TooLong(len_max));
+            }
+            all.extend_from_slice(&chunk);
+        }
+        Ok(all)
+    }
+
+    /// The body is read to its end: the connection can be used again.
+    fn give_back(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            let Connection {
+                sender,
+                host,
+                _permit: permit,
+            } = connection;
+            if !sender.is_closed() {
+                let since = Instant::now();
+                host.idle.borrow_mut().push(Idle { sender, since });
+            }
+            drop(permit);
+        }
+    }
+}
+
+/// Why a request of a [`Client`] failed.
+///
+/// ```
+/// let error = corering::http::ClientError::TooLong(10);
+/// assert_eq!(error.to_string(), "the body is longer than 10 bytes");
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The URL cannot be asked for.
+    Url(String),
+    /// The host (and port) was not reached.
+    Connect(String, io::Error),
+    /// What was being done, and how long it was waited for.
+    Timeout(&'static str, Duration),
+    /// The connection broke off, or the server spoke no HTTP.
+    Http(hyper::Error),
+    /// The body has more bytes than the caller wanted.
+    TooLong(usize),
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Url(why) => f.write_str(why),
+            ClientError::Connect(host, error) => write!(f, "cannot connect to {host}: {error}"),
+            ClientError::Timeout(what, limit) => {
+                write!(f, "nothing came for {limit:?} while {what}")
+            }
+            ClientError::Http(error) => match error.source() {
+                Some(source) => write!(f, "{error}: {source}"),
+                None => error.fmt(f),
+            },
+            ClientError::TooLong(max) => write!(f, "the body is longer than {max} bytes"),
+        }
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            ClientError::Connect(_, error) => Some(error),
+            ClientError::Http(error) => Some(error),
+            _ => None,
+        }
+    }
+}

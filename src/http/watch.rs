@@ -1,0 +1,150 @@
+//! What a connection is doing, seen from outside of hyper: by its reads, its requests and answers.
+
+use super::server::Limits;
+use crate::net::TcpStream;
+use crate::time::Instant;
+use std::cell::Cell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing of the next request has come since.
+    Idle(Instant),
+    /// A request has begun, and its headers are not complete.
+    Head(Instant),
+    /// Requests are being answered.
+    Busy,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub(super) struct Watch {
+    phase: Cell<Phase>,
+}
+
+impl Watch {
+    pub(super) fn new() -> Watch {
+        Watch {
+            phase: Cell::new(Phase::Idle(Instant::now())),
+        }
+    }
+
+    fn has_read(&self) {
+        if let Phase::Idle(_) = self.phase.get() {
+            self.phase.set(Phase::Head(Instant::now()));
+        }
+    }
+
+    /// A request is complete; its answer is under way until the mark is dropped.
+    pub(super) fn busy(self: &Rc<Self>) -> Busy {
+        self.phase.set(Phase::Busy);
+        Busy(self.clone())
+    }
+
+    /// Until when the connection may go on like this.
+    pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
+        match self.phase.get() {
+            Phase::Idle(since) => Some(since + limits.idle_time),
+            Phase::Head(since) => Some(since + limits.header_time),
+            Phase::Busy => None,
+        }
+    }
+}
+
+/// An answer is under way. (hyper answers one request of a connection at a time.)
+#[derive(Debug)]
+pub(super) struct Busy(Rc<Watch>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.phase.set(Phase::Idle(Instant::now()));
+    }
+}
+
+/// A stream whose reads are watched.
+#[derive(Debug)]
+pub(super) struct Watched {
+    stream: TcpStream,
+    watch: Rc<Watch>,
+}
+
+impl Watched {
+    pub(super) fn new(stream: TcpStream, watch: Rc<Watch>) -> Watched {
+        Watched { stream, watch }
+    }
+
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.get_mut().stream)
+    }
+}
+
+impl hyper::rt::Read for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = self.as_mut().stream().poll_read(cx, buf);
+        if let Poll::Ready(Ok(())) = read {
+            self.watch.has_read();
+        }
+        read
+    }
+}
+
+impl hyper::rt::Write for Watched {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        hyper::rt::Write::poll_write(self.stream(), cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        hyper::rt::Write::poll_write_vectored(self.stream(), cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        hyper::rt::Write::poll_flush(self.stream(), cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        hyper::rt::Write::poll_shutdown(self.stream(), cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_has_its_deadline() {
+        let limits = Limits::default();
+        let watch = Rc::new(Watch::new());
+        let start = Instant::now();
+        let until = |watch: &Watch| watch.deadline(&limits).map(|at| at.duration_since(start));
+        assert!(until(&watch).unwrap() <= limits.idle_time);
+        watch.has_read();
+        let head = until(&watch).unwrap();
+        assert!(head >= limits.header_time && head < limits.idle_time);
+        watch.has_read();
+        assert_eq!(until(&watch), Some(head), "more bytes give no more time");
+        let busy = watch.busy();
+        watch.has_read();
+        assert_eq!(until(&watch), None);
+        drop(busy);
+        assert!(until(&watch).unwrap() >= limits.idle_time);
+    }
+}
