@@ -153,7 +153,7 @@ impl Ring {
         ))
     }
 
-    pub(crate) fn work_left(&mut self) -> bool {
+    fn work_left(&mut self) -> bool {
         self.overflown() || self.ring.submission().taskrun()
     }
 
