@@ -23,8 +23,8 @@ use std::time::Duration;
 /// A TCP connection.
 ///
 /// Reading keeps one multishot receive with the kernel, into the core's shared buffers, so an
-/// idle connection holds none. Writing copies into a queue that empties itself; what was accepted
-/// is sent even if the stream is dropped right after. See [the module](super) for the three
+/// idle connection holds none. Writing copies into a queue that empties itself, whether or not
+/// anybody waits. See [the module](super) for the three
 /// faces of a stream.
 ///
 /// ```no_run
@@ -259,6 +259,11 @@ impl TcpStream {
     /// Takes `buf`, or as much of it as there is room for, to be sent: `Ok(n)` says that `n`
     /// bytes are the stream's now. They leave at the end of this turn, together with what else
     /// is written in it; waits only while 64 KiB wait already.
+    ///
+    /// They are sent even if the stream is dropped right after. TCP's own rule holds, though: a
+    /// connection that is closed with unread input is reset, and what the peer has not received
+    /// by then is lost to it. Where the peer may still be talking,
+    /// [`shutdown`](TcpStream::shutdown) writing and read to the end before the drop.
     ///
     /// # Errors
     /// What ended the sending earlier: `BrokenPipe`, `ConnectionReset`. A [`Torn`](super::Torn)
