@@ -182,8 +182,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: the bytes are returned by the next call.
-    pub async fn recv(&mut self) -> io::Result<Option<RecvBuf>> {
-        poll_fn(|cx| self.rx.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> {
+        poll_fn(|cx| self.rx.poll_recv(cx))
     }
 
     /// Reads what there is, at most `buf.len()` bytes; 0 at the end of the stream.
@@ -317,8 +317,8 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: dropped in flight, any part of `buf` may be sent, and the stream is
     /// [torn](super::Torn).
-    pub async fn send<B: IoBuf>(&mut self, buf: B) -> BufResult<usize, B> {
-        self.tx.send(buf).await
+    pub fn send<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
+        self.tx.send(buf)
     }
 
     /// Sends all of `buf`, without a copy.
@@ -328,8 +328,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: as [`send`](TcpStream::send).
-    pub async fn send_all<B: IoBuf>(&mut self, buf: B) -> BufResult<(), B> {
-        self.tx.send_all(buf).await
+    pub fn send_all<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+        self.tx.send_all(buf)
     }
 
     /// Sends from several buffers in one call (`IORING_OP_SENDMSG`), at most 1024 of them.
