@@ -10,7 +10,6 @@
 //!   reason; the caller looks at what there is and comes again. An error means that the kernel
 //!   cannot go on at all.
 //! - [`pop`](Kernel::pop): the oldest completion that is visible.
-//! - [`work_left`](Kernel::work_left): deferred work may wait for another `enter`.
 //! - [`overflown`](Kernel::overflown): completions wait for room in the queue: do not sleep.
 //! - [`now`](Kernel::now): the clock to which every deadline refers, in nanoseconds.
 //!
@@ -66,12 +65,6 @@ impl Kernel {
     pub(crate) fn overflown(&mut self) -> bool {
         match self {
             Kernel::Ring(ring) => ring.overflown(),
-        }
-    }
-
-    pub(crate) fn work_left(&mut self) -> bool {
-        match self {
-            Kernel::Ring(ring) => ring.work_left(),
         }
     }
 

@@ -14,10 +14,12 @@
 
 pub(crate) mod bell;
 pub(crate) mod buf_ring;
+mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
 pub(crate) mod lookup;
 pub(crate) mod probe;
+mod receive;
 pub(crate) mod refusal;
 mod ring;
 pub(crate) mod slot;
@@ -28,17 +30,20 @@ pub(crate) mod submit;
     reason = "the one place that talks to the system"
 )]
 pub(crate) mod sys;
+mod turn;
+
+pub(crate) use self::end::StopPlace;
 
 use self::bell::Bell;
 use self::buf_ring::{Pool, PoolConfig};
+use self::end::Stop;
 use self::kernel::{Kernel, Wait};
 use self::probe::Features;
 use self::ring::{Ring, RingConfig};
-use self::slot::{Cqe, Dropped, Effect, Next, Orphan, Slots, Token};
+use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token};
 use self::starved::Starved;
 use self::submit::{Multi, Single};
 use io_uring::{opcode, squeue, types};
-use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
@@ -46,7 +51,7 @@ use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 /// Words of `user_data` that belong to the driver itself: their upper half is 0, which no
 /// [`Token`] has.
@@ -60,11 +65,6 @@ pub(crate) mod note {
     /// Everything at or below this is a note.
     pub(crate) const LAST: u64 = u32::MAX as u64;
 }
-
-/// Completions that are copied out of the ring at a time.
-const BATCH: usize = 64;
-/// Completions that one turn takes in, at most; the rest waits for the next turn.
-const COMPLETIONS_PER_TURN_MAX: usize = 4096;
 
 /// What a driver is made of.
 #[derive(Clone, Copy, Debug)]
@@ -120,32 +120,6 @@ enum PoolState {
     Here(Pool),
     /// Buffer rings do not work here: receives go to the heap.
     Refused,
-}
-
-/// The wish of this core to end, for those who accept work.
-#[derive(Default)]
-struct Stop {
-    wanted: Cell<bool>,
-    wakers: RefCell<Slab<Waker>>,
-}
-
-/// Who waits for the end: dropped, it leaves no waker behind.
-#[derive(Default)]
-pub(crate) struct StopPlace(Option<(Driver, usize)>);
-
-impl StopPlace {
-    fn leave(&mut self) {
-        if let Some((driver, key)) = self.0.take() {
-            let waker = driver.0.stop.wakers.borrow_mut().try_remove(key);
-            drop(waker);
-        }
-    }
-}
-
-impl Drop for StopPlace {
-    fn drop(&mut self) {
-        self.leave();
-    }
 }
 
 /// What the driver counted since it was made.
@@ -546,315 +520,6 @@ fn push(kernel: &mut Kernel, item: &Queued) -> bool {
     match item {
         Queued::One(entry) => kernel.push(entry),
         Queued::Pair(first, second) => kernel.push_pair(first, second),
-    }
-}
-
-/// The turn.
-impl Driver {
-    /// Submits everything, waits once if nothing else is to be done, delivers completions.
-    ///
-    /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
-    /// another thread leaves later than that rings.
-    pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
-        self.submit_those_late();
-        let wait = self.shorten(wait);
-        let asleep = wait != Wait::No;
-        let mut wait = wait;
-        if asleep {
-            self.0.bell.going_to_sleep();
-            if !still_idle() || self.buffers_came_back() {
-                wait = Wait::No;
-            }
-        }
-        let result = self.enter_kernel(wait);
-        if asleep {
-            self.0.bell.awake();
-        }
-        result?;
-        self.reap();
-        self.serve_starved();
-        Ok(())
-    }
-
-    /// What the driver itself waits for, or has to do before it may wait.
-    fn shorten(&self, wait: Wait) -> Wait {
-        let mut state = self.0.state.borrow_mut();
-        state.refill();
-        let more = !state.backlog.is_empty();
-        if more || state.kernel.as_mut().is_some_and(Kernel::overflown) {
-            return Wait::No;
-        }
-        match (self.0.starved.borrow().patience_ends(), wait) {
-            (Some(end), Wait::Forever) => Wait::Until(end),
-            (Some(end), Wait::Until(at)) => Wait::Until(at.min(end)),
-            (_, wait) => wait,
-        }
-    }
-
-    fn enter_kernel(&self, wait: Wait) -> io::Result<()> {
-        let mut state = self.0.state.borrow_mut();
-        match state.kernel.as_mut() {
-            Some(kernel) => kernel.enter(wait),
-            None => Err(gone()),
-        }
-    }
-
-    fn reap(&self) {
-        let mut batch = [(0, Cqe::GONE); BATCH];
-        let mut taken = 0;
-        loop {
-            let mut n = 0;
-            if let Some(kernel) = self.0.state.borrow_mut().kernel.as_mut() {
-                while n < BATCH {
-                    let Some(completion) = kernel.pop() else {
-                        break;
-                    };
-                    batch[n] = completion;
-                    n += 1;
-                }
-            }
-            batch[..n]
-                .iter()
-                .for_each(|&(user_data, cqe)| self.deliver(user_data, cqe));
-            taken += n;
-            if n < BATCH || taken >= COMPLETIONS_PER_TURN_MAX {
-                return;
-            }
-        }
-    }
-
-    fn deliver(&self, user_data: u64, mut cqe: Cqe) {
-        if user_data <= note::LAST {
-            return self.take_note(user_data, cqe);
-        }
-        bump(&self.0.counters.completed);
-        if let PoolState::Here(pool) = &*self.0.pool.borrow() {
-            pool.note(&mut cqe);
-        }
-        let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
-        match effect {
-            Effect::None => {}
-            Effect::Wake(waker) => self.wake(waker),
-            Effect::Stop(token, waker) => {
-                self.cancel(token);
-                if let Some(waker) = waker {
-                    self.wake(waker);
-                }
-            }
-            Effect::Act(token, mut orphan) if cqe.more() => {
-                self.guarded(|| orphan.item(cqe));
-                self.0.state.borrow_mut().slots.put_back(token, orphan);
-            }
-            Effect::Act(_, orphan) => self.finish(orphan, cqe),
-            Effect::Stale => {
-                bump(&self.0.counters.stale);
-                drop(self.with_pool(|pool| pool.take(cqe)));
-            }
-        }
-    }
-
-    fn take_note(&self, note: u64, cqe: Cqe) {
-        match note {
-            note::CLOSE => bump(&self.0.counters.close_failed),
-            note::BELL if !cqe.more() => self.poll_bell(),
-            _ => {}
-        }
-    }
-
-    /// Arms the poll of the bell's eventfd, where there is one.
-    fn poll_bell(&self) {
-        let mut state = self.0.state.borrow_mut();
-        if let (Some(fd), false) = (state.bell_poll, state.closing) {
-            let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).multi(true);
-            state.queue(Queued::One(entry.build().user_data(note::BELL)));
-        }
-    }
-}
-
-/// Receive buffers.
-impl Driver {
-    /// The core's receive buffers, made at the first use; `None` where the kernel has none.
-    pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
-        let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
-        if first_use {
-            let made = self.make_pool();
-            self.0
-                .pool
-                .replace(made.map_or(PoolState::Refused, PoolState::Here));
-        }
-        match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => Some(act(pool)),
-            _ => None,
-        }
-    }
-
-    fn make_pool(&self) -> Option<Pool> {
-        if !self.0.features.buffer_ring {
-            return None;
-        }
-        let incremental = self.0.features.incremental;
-        let config = if incremental {
-            self.0.config.incremental
-        } else {
-            self.0.config.plain
-        };
-        let state = self.0.state.borrow();
-        match state.kernel.as_ref()? {
-            Kernel::Ring(ring) => {
-                Pool::new(ring.as_io_uring(), config, incremental, self.0.bell.clone()).ok()
-            }
-        }
-    }
-
-    fn buffers_came_back(&self) -> bool {
-        match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => pool.any_returned(),
-            _ => false,
-        }
-    }
-
-    fn serve_starved(&self) {
-        if self.buffers_came_back() {
-            // Taken in at once: as long as they lie there, the loop does not sleep.
-            self.with_pool(Pool::available);
-        }
-        if self.0.starved.borrow().is_empty() {
-            return;
-        }
-        let available = self.with_pool(Pool::available).unwrap_or(0);
-        let wakers = self.0.starved.borrow_mut().serve(available, kernel::now());
-        wakers.into_iter().for_each(Waker::wake);
-        let wanted = !self.0.starved.borrow().is_empty();
-        self.with_pool(|pool| pool.set_wanted(wanted));
-    }
-
-    /// Waits in line for receive buffers; see [`starved`].
-    pub(crate) fn poll_buffers(
-        &self,
-        place: &mut starved::Place,
-        cx: &mut Context<'_>,
-    ) -> Poll<starved::Turn> {
-        if place.is_new() {
-            bump(&self.0.counters.starved);
-            self.with_pool(|pool| pool.set_wanted(true));
-        }
-        self.0.starved.borrow_mut().poll(place, cx, kernel::now())
-    }
-
-    /// Leaves the line.
-    pub(crate) fn leave_line(&self, place: &mut starved::Place) {
-        self.0.starved.borrow_mut().leave(place);
-    }
-}
-
-/// The end.
-impl Driver {
-    /// Says that this core shall end: listeners stop accepting.
-    pub(crate) fn stop(&self) {
-        self.0.stop.wanted.set(true);
-        let wakers = std::mem::take(&mut *self.0.stop.wakers.borrow_mut());
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
-    }
-
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.0.stop.wanted.get()
-    }
-
-    /// Ready once this core shall end.
-    pub(crate) fn poll_stopping(&self, place: &mut StopPlace, cx: &Context<'_>) -> Poll<()> {
-        if self.is_stopping() {
-            return Poll::Ready(());
-        }
-        let known = match &place.0 {
-            Some((_, key)) => {
-                let wakers = self.0.stop.wakers.borrow();
-                wakers
-                    .get(*key)
-                    .is_some_and(|waker| waker.will_wake(cx.waker()))
-            }
-            None => false,
-        };
-        if !known {
-            place.leave();
-            let waker = cx.waker().clone();
-            let key = self.0.stop.wakers.borrow_mut().insert(waker);
-            place.0 = Some((self.clone(), key));
-        }
-        Poll::Pending
-    }
-
-    /// Closes the ring: orphans may finish until half of the time is over, then everything is
-    /// cancelled; what the kernel has not given back at `deadline` (in nanoseconds of the clock)
-    /// is leaked. Returns how many operations that are.
-    pub(crate) fn shut_down(&self, deadline: u64) -> usize {
-        if !self.0.state.borrow().is_usable() {
-            // Already closed, or a forked child, whose parent has the ring.
-            let kernel = self.0.state.borrow_mut().kernel.take();
-            let _leaked = std::mem::ManuallyDrop::new(kernel);
-            return 0;
-        }
-        let begin = kernel::now();
-        self.reap_until(begin + deadline.saturating_sub(begin) / 2, |slots| {
-            slots.orphans()
-        });
-        self.cancel_everything();
-        self.reap_until(deadline, Slots::in_flight);
-        let leaked = self.in_flight();
-        self.close_ring(leaked > 0);
-        leaked
-    }
-
-    fn cancel_everything(&self) {
-        self.submit_those_late();
-        let mut state = self.0.state.borrow_mut();
-        state.closing = true;
-        let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
-        state.queue(Queued::One(entry.user_data(note::IGNORED)));
-    }
-
-    /// Takes completions until `left` counts zero, or the deadline has passed.
-    fn reap_until(&self, deadline: u64, left: impl Fn(&Slots) -> usize) {
-        loop {
-            self.submit_those_late();
-            let done = {
-                let state = self.0.state.borrow();
-                left(&state.slots) == 0 && state.backlog.is_empty()
-            };
-            let wait = match done || kernel::now() >= deadline {
-                true => Wait::No,
-                false => self.shorten(Wait::Until(deadline)),
-            };
-            self.0.state.borrow_mut().refill();
-            let entered = self.enter_kernel(wait);
-            self.reap();
-            if done || entered.is_err() || kernel::now() >= deadline {
-                return;
-            }
-        }
-    }
-
-    fn close_ring(&self, kernel_may_write: bool) {
-        self.0.bell.silence();
-        // The last closes, and those that found no room, are not lost with the ring.
-        while !self.0.state.borrow().backlog.is_empty() {
-            self.0.state.borrow_mut().refill();
-            if self.enter_kernel(Wait::No).is_err() {
-                break;
-            }
-            self.reap();
-        }
-        let _ = self.enter_kernel(Wait::No);
-        let (kernel, orphans) = {
-            let mut state = self.0.state.borrow_mut();
-            (state.kernel.take(), state.slots.take_orphans())
-        };
-        drop(kernel);
-        for orphan in orphans {
-            let _leaked = Box::into_raw(orphan);
-        }
-        if let PoolState::Here(pool) = self.0.pool.replace(PoolState::Refused) {
-            pool.retire(kernel_may_write);
-        }
     }
 }
 

@@ -79,6 +79,8 @@ pub(crate) struct Ring {
     pause_micros: u64,
     enters: u64,
     overflows: u64,
+    /// The completion queue was overflown when it was looked at last.
+    overflown: bool,
     /// The ring is this thread's alone.
     _not_send: std::marker::PhantomData<*const ()>,
 }
@@ -103,6 +105,7 @@ impl Ring {
             pause_micros: 0,
             enters: 0,
             overflows: 0,
+            overflown: false,
             _not_send: std::marker::PhantomData,
         })
     }
@@ -150,7 +153,7 @@ impl Ring {
         ))
     }
 
-    pub(crate) fn work_left(&mut self) -> bool {
+    fn work_left(&mut self) -> bool {
         self.overflown() || self.ring.submission().taskrun()
     }
 
@@ -158,7 +161,9 @@ impl Ring {
         // A forked child has no queues to look into.
         self.mark.check();
         let overflown = self.ring.submission().cq_overflow();
-        self.overflows += u64::from(overflown);
+        // The flag stands until an `enter` has flushed it: it is counted when it rises.
+        self.overflows += u64::from(overflown && !self.overflown);
+        self.overflown = overflown;
         overflown
     }
 

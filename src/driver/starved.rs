@@ -9,7 +9,7 @@
 //! ```
 
 use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 /// How long a stream waits for buffers before it uses the heap.
 const PATIENCE_NANOS: u64 = 2_000_000;
@@ -60,37 +60,42 @@ impl Starved {
             .map(|w| w.patience_ends)
     }
 
-    pub(crate) fn poll(&mut self, place: &mut Place, cx: &mut Context<'_>, now: u64) -> Poll<Turn> {
+    /// Asks whether it is this one's turn, or takes a place at the end of the line. The second
+    /// value is a waker that is not needed any more, for the caller to drop after the borrow: its
+    /// destructor may be the program's own.
+    pub(crate) fn poll(
+        &mut self,
+        place: &mut Place,
+        waker: Waker,
+        now: u64,
+    ) -> (Poll<Turn>, Option<Waker>) {
         let Some(number) = place.0 else {
             self.last_number += 1;
             place.0 = Some(self.last_number);
             self.line.push_back(Waiting {
                 number: self.last_number,
                 patience_ends: now + PATIENCE_NANOS,
-                waker: cx.waker().clone(),
+                waker,
                 called: None,
             });
-            return Poll::Pending;
+            return (Poll::Pending, None);
         };
         let at = self
             .position(number)
             .expect("a place is in the line until it is left");
         match self.line[at].called {
-            Some(turn) => {
-                self.leave(place);
-                Poll::Ready(turn)
-            }
+            Some(turn) => (Poll::Ready(turn), self.leave(place)),
             None => {
-                self.line[at].waker.clone_from(cx.waker());
-                Poll::Pending
+                let replaced = std::mem::replace(&mut self.line[at].waker, waker);
+                (Poll::Pending, Some(replaced))
             }
         }
     }
 
-    pub(crate) fn leave(&mut self, place: &mut Place) {
-        if let Some(at) = place.0.take().and_then(|number| self.position(number)) {
-            self.line.remove(at);
-        }
+    /// Gives a place up; returns its waker, for the caller to drop after the borrow.
+    pub(crate) fn leave(&mut self, place: &mut Place) -> Option<Waker> {
+        let at = self.position(place.0.take()?)?;
+        self.line.remove(at).map(|waiting| waiting.waker)
     }
 
     /// Calls the first `buffers` in line, and those whose patience is over; their wakers.
@@ -127,21 +132,21 @@ mod tests {
     #[test]
     fn first_in_first_out_and_then_the_heap() {
         let mut line = Starved::default();
-        let mut cx = Context::from_waker(Waker::noop());
+        let waker = || Waker::noop().clone();
         let mut places = [Place::default(), Place::default(), Place::default()];
         for (i, place) in places.iter_mut().enumerate() {
-            assert!(line.poll(place, &mut cx, i as u64).is_pending());
+            assert!(line.poll(place, waker(), i as u64).0.is_pending());
         }
         assert_eq!(line.patience_ends(), Some(PATIENCE_NANOS));
         assert_eq!(line.serve(1, 0).len(), 1);
         assert_eq!(
-            line.poll(&mut places[0], &mut cx, 9),
+            line.poll(&mut places[0], waker(), 9).0,
             Poll::Ready(Turn::Buffers)
         );
-        assert!(line.poll(&mut places[1], &mut cx, 9).is_pending());
+        assert!(line.poll(&mut places[1], waker(), 9).0.is_pending());
         assert_eq!(line.serve(0, PATIENCE_NANOS + 1).len(), 1);
         assert_eq!(
-            line.poll(&mut places[1], &mut cx, 9),
+            line.poll(&mut places[1], waker(), 9).0,
             Poll::Ready(Turn::Heap)
         );
         line.leave(&mut places[2]);

@@ -5,7 +5,7 @@
 //! any part of its bytes: the stream is *torn* then, and says so until that is acknowledged, for
 //! what follows would stand behind bytes that nobody can name.
 
-use crate::buf::{BufResult, IoBuf};
+use crate::buf::{BufResult, IoBuf, Slice};
 use crate::driver::fd::Fd;
 use crate::driver::submit::{Submit, SubmitMulti};
 use crate::driver::sys;
@@ -184,42 +184,19 @@ impl Sender {
         }
     }
 
-    pub(super) async fn send<B: IoBuf>(&self, buf: B) -> BufResult<usize, B> {
-        if let Err(error) = self.ready_to_send().await {
-            return (Err(error), buf);
-        }
-        let op = Send {
-            fd: self.fd.clone(),
-            buf,
+    pub(super) fn send<B: IoBuf>(&self, buf: B) -> Sending<'_, B> {
+        Sending {
+            sender: self,
+            state: State::Queued(buf),
+            sent: 0,
             all: false,
-        };
-        self.guard().run(Submit::new(self.fd.driver(), op)).await
+        }
     }
 
-    pub(super) async fn send_all<B: IoBuf>(&self, buf: B) -> BufResult<(), B> {
-        if let Err(error) = self.ready_to_send().await {
-            return (Err(error), buf);
-        }
-        self.guard().run(self.send_rest(buf)).await
-    }
-
-    async fn send_rest<B: IoBuf>(&self, mut buf: B) -> BufResult<(), B> {
-        let (mut sent, len) = (0, buf.buf_len());
-        while sent < len {
-            let op = Send {
-                fd: self.fd.clone(),
-                buf: buf.slice(sent..),
-                all: true,
-            };
-            let (result, slice) = Submit::new(self.fd.driver(), op).await;
-            buf = slice.into_inner();
-            match result {
-                Ok(0) => return (Err(io::ErrorKind::WriteZero.into()), buf),
-                Ok(n) => sent += n,
-                Err(error) => return (Err(error), buf),
-            }
-        }
-        (Ok(()), buf)
+    pub(super) fn send_all<B: IoBuf>(&self, buf: B) -> SendingAll<'_, B> {
+        let mut sending = self.send(buf);
+        sending.all = true;
+        SendingAll(sending)
     }
 
     pub(super) async fn send_vectored<B: IoBuf>(&self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
@@ -279,6 +256,119 @@ impl Drop for Sender {
         // ever: the kernel ends such a connection then.
         if self.queue.as_ref().is_some_and(|queue| !queue.is_idle()) {
             let _ = sys::sock(&self.fd).set_tcp_user_timeout(Some(LINGER_MAX));
+        }
+    }
+}
+
+/// A send of an owned buffer: behind the queue, then from the buffer itself. Written by hand,
+/// because it is part of every task that answers, and each byte of it is part of what an idle
+/// connection costs: the same as nested `async` functions takes seven times the room.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct Sending<'a, B: IoBuf> {
+    sender: &'a Sender,
+    state: State<B>,
+    sent: usize,
+    /// Until everything is sent.
+    all: bool,
+}
+
+/// A send of all of a buffer.
+#[must_use = "futures do nothing unless polled"]
+pub(super) struct SendingAll<'a, B: IoBuf>(Sending<'a, B>);
+
+impl<B: IoBuf> Future for SendingAll<'_, B> {
+    type Output = BufResult<(), B>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (result, buf) = ready!(Pin::new(&mut self.0).poll(cx));
+        Poll::Ready((result.map(drop), buf))
+    }
+}
+
+enum State<B: IoBuf> {
+    /// What was written before is still on its way.
+    Queued(B),
+    InFlight(Submit<Send<Slice<B>>>),
+    Done,
+}
+
+impl<B: IoBuf> Sending<'_, B> {
+    fn start(&mut self, buf: B) {
+        let op = Send {
+            fd: self.sender.fd.clone(),
+            buf: buf.slice(self.sent..),
+            all: self.all,
+        };
+        self.state = State::InFlight(Submit::new(self.sender.fd.driver(), op));
+    }
+
+    /// The queue is empty, or has failed.
+    fn begin(&mut self, queue: io::Result<()>) -> Option<BufResult<usize, B>> {
+        let State::Queued(buf) = std::mem::replace(&mut self.state, State::Done) else {
+            unreachable!("asked only while it waits for the queue");
+        };
+        match queue {
+            Err(error) => Some((Err(error), buf)),
+            Ok(()) if self.all && buf.buf_len() == 0 => Some((Ok(0), buf)),
+            Ok(()) => {
+                self.start(buf);
+                None
+            }
+        }
+    }
+
+    /// A part was sent; what is said of it, unless the rest follows.
+    fn advance(&mut self, result: io::Result<usize>, buf: B) -> Option<BufResult<usize, B>> {
+        self.state = State::Done;
+        match result {
+            Err(error) => return Some((Err(error), buf)),
+            Ok(n) => self.sent += n,
+        }
+        if !self.all || self.sent >= buf.buf_len() {
+            return Some((Ok(self.sent), buf));
+        }
+        if matches!(result, Ok(0)) {
+            return Some((Err(io::ErrorKind::WriteZero.into()), buf));
+        }
+        self.start(buf);
+        None
+    }
+}
+
+impl<B: IoBuf> Future for Sending<'_, B> {
+    /// How many bytes were sent.
+    type Output = BufResult<usize, B>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            let done = match &mut this.state {
+                State::Queued(_) => {
+                    let queue = match this.sender.check() {
+                        Ok(()) => ready!(this.sender.poll_flush(cx)),
+                        torn => torn,
+                    };
+                    this.begin(queue)
+                }
+                State::InFlight(submit) => {
+                    let (result, slice) = ready!(Pin::new(submit).poll(cx));
+                    this.advance(result, slice.into_inner())
+                }
+                State::Done => panic!("a send was polled after it had completed"),
+            };
+            if let Some(output) = done {
+                return Poll::Ready(output);
+            }
+        }
+    }
+}
+
+impl<B: IoBuf> Drop for Sending<'_, B> {
+    fn drop(&mut self) {
+        if let State::InFlight(submit) = &self.state {
+            if submit.in_flight() || self.sent > 0 {
+                self.sender.torn.set(true);
+            }
         }
     }
 }

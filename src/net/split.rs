@@ -77,8 +77,8 @@ macro_rules! read_methods {
         ///
         /// # Cancel safety
         /// Safe: the bytes are returned by the next call.
-        pub async fn recv(&mut self) -> io::Result<Option<RecvBuf>> {
-            poll_fn(|cx| self.rx.poll_recv(cx)).await
+        pub fn recv(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> {
+            poll_fn(|cx| self.rx.poll_recv(cx))
         }
 
         /// As [`TcpStream::read`].
@@ -158,16 +158,16 @@ macro_rules! write_methods {
         ///
         /// # Cancel safety
         /// Not safe, as there.
-        pub async fn send<B: IoBuf>(&mut self, buf: B) -> BufResult<usize, B> {
-            self.$tx().send(buf).await
+        pub fn send<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
+            self.$tx().send(buf)
         }
 
         /// As [`TcpStream::send_all`].
         ///
         /// # Cancel safety
         /// Not safe, as there.
-        pub async fn send_all<B: IoBuf>(&mut self, buf: B) -> BufResult<(), B> {
-            self.$tx().send_all(buf).await
+        pub fn send_all<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+            self.$tx().send_all(buf)
         }
 
         /// As [`TcpStream::send_vectored`].

@@ -23,8 +23,8 @@ use std::time::Duration;
 /// A TCP connection.
 ///
 /// Reading keeps one multishot receive with the kernel, into the core's shared buffers, so an
-/// idle connection holds none. Writing copies into a queue that empties itself; what was accepted
-/// is sent even if the stream is dropped right after. See [the module](super) for the three
+/// idle connection holds none. Writing copies into a queue that empties itself, whether or not
+/// anybody waits. See [the module](super) for the three
 /// faces of a stream.
 ///
 /// ```no_run
@@ -182,8 +182,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Safe: the bytes are returned by the next call.
-    pub async fn recv(&mut self) -> io::Result<Option<RecvBuf>> {
-        poll_fn(|cx| self.rx.poll_recv(cx)).await
+    pub fn recv(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> {
+        poll_fn(|cx| self.rx.poll_recv(cx))
     }
 
     /// Reads what there is, at most `buf.len()` bytes; 0 at the end of the stream.
@@ -260,6 +260,11 @@ impl TcpStream {
     /// bytes are the stream's now. They leave at the end of this turn, together with what else
     /// is written in it; waits only while 64 KiB wait already.
     ///
+    /// They are sent even if the stream is dropped right after. TCP's own rule holds, though: a
+    /// connection that is closed with unread input is reset, and what the peer has not received
+    /// by then is lost to it. Where the peer may still be talking,
+    /// [`shutdown`](TcpStream::shutdown) writing and read to the end before the drop.
+    ///
     /// # Errors
     /// What ended the sending earlier: `BrokenPipe`, `ConnectionReset`. A [`Torn`](super::Torn)
     /// stream. What goes wrong later is told by the next call, or by [`flush`](TcpStream::flush).
@@ -312,8 +317,8 @@ impl TcpStream {
     /// # Cancel safety
     /// Not safe: dropped in flight, any part of `buf` may be sent, and the stream is
     /// [torn](super::Torn).
-    pub async fn send<B: IoBuf>(&mut self, buf: B) -> BufResult<usize, B> {
-        self.tx.send(buf).await
+    pub fn send<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
+        self.tx.send(buf)
     }
 
     /// Sends all of `buf`, without a copy.
@@ -323,8 +328,8 @@ impl TcpStream {
     ///
     /// # Cancel safety
     /// Not safe: as [`send`](TcpStream::send).
-    pub async fn send_all<B: IoBuf>(&mut self, buf: B) -> BufResult<(), B> {
-        self.tx.send_all(buf).await
+    pub fn send_all<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> {
+        self.tx.send_all(buf)
     }
 
     /// Sends from several buffers in one call (`IORING_OP_SENDMSG`), at most 1024 of them.

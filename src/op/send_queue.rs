@@ -104,7 +104,8 @@ impl SendQueue {
         }
         let room = PENDING_BYTES_MAX.saturating_sub(state.pending.len());
         if room == 0 {
-            state.waker = Some(cx.waker().clone());
+            drop(state);
+            self.wait(cx);
             return Poll::Pending;
         }
         let n = room.min(bytes.len());
@@ -143,15 +144,24 @@ impl SendQueue {
 
     /// Ready when the kernel has taken everything.
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut state = self.state.borrow_mut();
+        let state = self.state.borrow();
         if let Some(failure) = state.failed {
             return Poll::Ready(Err(failure.to_error()));
         }
         if !state.busy {
             return Poll::Ready(Ok(()));
         }
-        state.waker = Some(cx.waker().clone());
+        drop(state);
+        self.wait(cx);
         Poll::Pending
+    }
+
+    /// Remembers whom to wake. A waker's `clone` and destructor may be the program's own, and
+    /// write to this very stream: both run outside of the borrow.
+    fn wait(&self, cx: &mut Context<'_>) {
+        let waker = cx.waker().clone();
+        let replaced = self.state.borrow_mut().waker.replace(waker);
+        drop(replaced);
     }
 
     /// Whether the kernel has taken everything, or nothing more can be sent.

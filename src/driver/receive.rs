@@ -1,0 +1,88 @@
+//! The driver's side of receive buffers: made at the first use, and shared out when they run dry.
+
+use super::buf_ring::Pool;
+use super::kernel::{self, Kernel};
+use super::{Driver, PoolState, bump, starved};
+use std::task::{Context, Poll, Waker};
+
+impl Driver {
+    /// The core's receive buffers, made at the first use; `None` where the kernel has none.
+    pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
+        let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
+        if first_use {
+            let made = self.make_pool();
+            self.0
+                .pool
+                .replace(made.map_or(PoolState::Refused, PoolState::Here));
+        }
+        match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => Some(act(pool)),
+            _ => None,
+        }
+    }
+
+    fn make_pool(&self) -> Option<Pool> {
+        if !self.0.features.buffer_ring {
+            return None;
+        }
+        let incremental = self.0.features.incremental;
+        let config = if incremental {
+            self.0.config.incremental
+        } else {
+            self.0.config.plain
+        };
+        let state = self.0.state.borrow();
+        match state.kernel.as_ref()? {
+            Kernel::Ring(ring) => {
+                Pool::new(ring.as_io_uring(), config, incremental, self.0.bell.clone()).ok()
+            }
+        }
+    }
+
+    pub(super) fn buffers_came_back(&self) -> bool {
+        match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => pool.any_returned(),
+            _ => false,
+        }
+    }
+
+    pub(super) fn serve_starved(&self) {
+        if self.buffers_came_back() {
+            // Taken in at once: as long as they lie there, the loop does not sleep.
+            self.with_pool(Pool::available);
+        }
+        if self.0.starved.borrow().is_empty() {
+            return;
+        }
+        let available = self.with_pool(Pool::available).unwrap_or(0);
+        let wakers = self.0.starved.borrow_mut().serve(available, kernel::now());
+        wakers.into_iter().for_each(Waker::wake);
+        let wanted = !self.0.starved.borrow().is_empty();
+        self.with_pool(|pool| pool.set_wanted(wanted));
+    }
+
+    /// Waits in line for receive buffers; see [`starved`].
+    pub(crate) fn poll_buffers(
+        &self,
+        place: &mut starved::Place,
+        cx: &mut Context<'_>,
+    ) -> Poll<starved::Turn> {
+        if place.is_new() {
+            bump(&self.0.counters.starved);
+            self.with_pool(|pool| pool.set_wanted(true));
+        }
+        let waker = cx.waker().clone();
+        let (turn, unneeded) = {
+            let mut starved = self.0.starved.borrow_mut();
+            starved.poll(place, waker, kernel::now())
+        };
+        drop(unneeded);
+        turn
+    }
+
+    /// Leaves the line.
+    pub(crate) fn leave_line(&self, place: &mut starved::Place) {
+        let unneeded = self.0.starved.borrow_mut().leave(place);
+        drop(unneeded);
+    }
+}

@@ -1,0 +1,138 @@
+//! One turn: submit everything, wait once if nothing else is to be done, deliver completions.
+//!
+//! ```text
+//!   park ──► late entries ──► backlog ──► shorten ──► [bell: asleep, look again] ──► enter
+//!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► line of the starved
+//! ```
+
+use super::kernel::{Kernel, Wait};
+use super::slot::{Cqe, Effect};
+use super::{Driver, PoolState, Queued, bump, gone, note};
+use io_uring::{opcode, types};
+use std::io;
+
+/// Completions that are copied out of the ring at a time.
+const BATCH: usize = 64;
+/// Completions that one turn takes in, at most; the rest waits for the next turn.
+const COMPLETIONS_PER_TURN_MAX: usize = 4096;
+
+impl Driver {
+    /// Submits everything, waits once if nothing else is to be done, delivers completions.
+    ///
+    /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
+    /// another thread leaves later than that rings.
+    pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        self.submit_those_late();
+        let wait = self.shorten(wait);
+        let asleep = wait != Wait::No;
+        let mut wait = wait;
+        if asleep {
+            self.0.bell.going_to_sleep();
+            if !still_idle() || self.buffers_came_back() {
+                wait = Wait::No;
+            }
+        }
+        let result = self.enter_kernel(wait);
+        if asleep {
+            self.0.bell.awake();
+        }
+        result?;
+        self.reap();
+        self.serve_starved();
+        Ok(())
+    }
+
+    /// What the driver itself waits for, or has to do before it may wait.
+    pub(super) fn shorten(&self, wait: Wait) -> Wait {
+        let mut state = self.0.state.borrow_mut();
+        state.refill();
+        let more = !state.backlog.is_empty();
+        if more || state.kernel.as_mut().is_some_and(Kernel::overflown) {
+            return Wait::No;
+        }
+        match (self.0.starved.borrow().patience_ends(), wait) {
+            (Some(end), Wait::Forever) => Wait::Until(end),
+            (Some(end), Wait::Until(at)) => Wait::Until(at.min(end)),
+            (_, wait) => wait,
+        }
+    }
+
+    pub(super) fn enter_kernel(&self, wait: Wait) -> io::Result<()> {
+        let mut state = self.0.state.borrow_mut();
+        match state.kernel.as_mut() {
+            Some(kernel) => kernel.enter(wait),
+            None => Err(gone()),
+        }
+    }
+
+    pub(super) fn reap(&self) {
+        let mut batch = [(0, Cqe::GONE); BATCH];
+        let mut taken = 0;
+        loop {
+            let mut n = 0;
+            if let Some(kernel) = self.0.state.borrow_mut().kernel.as_mut() {
+                while n < BATCH {
+                    let Some(completion) = kernel.pop() else {
+                        break;
+                    };
+                    batch[n] = completion;
+                    n += 1;
+                }
+            }
+            batch[..n]
+                .iter()
+                .for_each(|&(user_data, cqe)| self.deliver(user_data, cqe));
+            taken += n;
+            if n < BATCH || taken >= COMPLETIONS_PER_TURN_MAX {
+                return;
+            }
+        }
+    }
+
+    fn deliver(&self, user_data: u64, mut cqe: Cqe) {
+        if user_data <= note::LAST {
+            return self.take_note(user_data, cqe);
+        }
+        bump(&self.0.counters.completed);
+        if let PoolState::Here(pool) = &*self.0.pool.borrow() {
+            pool.note(&mut cqe);
+        }
+        let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
+        match effect {
+            Effect::None => {}
+            Effect::Wake(waker) => self.wake(waker),
+            Effect::Stop(token, waker) => {
+                self.cancel(token);
+                if let Some(waker) = waker {
+                    self.wake(waker);
+                }
+            }
+            Effect::Act(token, mut orphan) if cqe.more() => {
+                self.guarded(|| orphan.item(cqe));
+                self.0.state.borrow_mut().slots.put_back(token, orphan);
+            }
+            Effect::Act(_, orphan) => self.finish(orphan, cqe),
+            Effect::Stale => {
+                bump(&self.0.counters.stale);
+                drop(self.with_pool(|pool| pool.take(cqe)));
+            }
+        }
+    }
+
+    fn take_note(&self, note: u64, cqe: Cqe) {
+        match note {
+            note::CLOSE => bump(&self.0.counters.close_failed),
+            note::BELL if !cqe.more() => self.poll_bell(),
+            _ => {}
+        }
+    }
+
+    /// Arms the poll of the bell's eventfd, where there is one.
+    pub(super) fn poll_bell(&self) {
+        let mut state = self.0.state.borrow_mut();
+        if let (Some(fd), false) = (state.bell_poll, state.closing) {
+            let entry = opcode::PollAdd::new(types::Fd(fd), libc::POLLIN as u32).multi(true);
+            state.queue(Queued::One(entry.build().user_data(note::BELL)));
+        }
+    }
+}

@@ -1,0 +1,542 @@
+//! TCP as programs meet it: half-closes, resets, short sends, errors of connect.
+
+#![allow(
+    unsafe_code,
+    missing_docs,
+    clippy::disallowed_methods,
+    reason = "tests look from outside, through plain system calls"
+)]
+
+mod harness;
+
+use corering::net::{TcpListener, TcpSocket, TcpStream};
+use corering::time::{sleep, timeout};
+use corering::{Runtime, spawn};
+use futures::StreamExt;
+use harness::net::{half, listener, pair, pair_of, reset, small_pair};
+use harness::{Case, Census, Rng, check_coded, coded, coded_bytes};
+use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::net::{Shutdown, SocketAddr};
+use std::time::Duration;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn runtime() -> Runtime {
+    Runtime::builder().build().expect("io_uring works here")
+}
+
+#[test]
+fn g01_half_close() {
+    Case::new("g01_half_close").run(|| {
+        runtime().block_on(async {
+            for how in 0..3 {
+                let (mut ours, peer) = pair().await;
+                let mut peer = peer.into_std().await.expect("idle");
+                let thread = std::thread::spawn(move || {
+                    peer.write_all(b"question").expect("sent");
+                    peer.shutdown(Shutdown::Write).expect("shut down");
+                    let mut all = Vec::new();
+                    peer.read_to_end(&mut all)
+                        .expect("an orderly end, no reset");
+                    all
+                });
+                let mut question = Vec::new();
+                while let Some(chunk) = ours.recv().await.expect("read") {
+                    question.extend_from_slice(&chunk);
+                }
+                assert_eq!(question, b"question");
+                for _ in 0..3 {
+                    assert_eq!(ours.read(&mut [0; 9]).await.expect("the end stays"), 0);
+                    assert!(ours.fill_buf().await.expect("the end stays").is_empty());
+                }
+                let answer = coded_bytes(1, 0, 1 << 20);
+                match how {
+                    0 => {
+                        ours.write_all(&answer).await.expect("written");
+                        drop(ours);
+                    }
+                    1 => {
+                        ours.send_all(answer).await.0.expect("sent");
+                        ours.shutdown(Shutdown::Write).await.expect("shut down");
+                        ours.shutdown(Shutdown::Write).await.expect("twice is fine");
+                        let error = ours.write(b"x").await.expect_err("shut down");
+                        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                    }
+                    _ => {
+                        let (read, mut write) = ours.into_split();
+                        write.write_all(&answer).await.expect("written");
+                        drop((write, read));
+                    }
+                }
+                while !thread.is_finished() {
+                    sleep(MS).await;
+                }
+                let all = thread.join().expect("no panic");
+                assert_eq!(all.len(), 1 << 20);
+                check_coded(1, 0, &all);
+            }
+        });
+    });
+}
+
+/// The read side alone: what comes afterwards is not for us, and the write side still works.
+#[test]
+fn g01_shutdown_of_the_read_side() {
+    Case::new("g01_shutdown_of_the_read_side")
+        .seconds(10)
+        .run(|| {
+            runtime().block_on(async {
+                let (mut ours, mut theirs) = pair().await;
+                let (mut read, mut write) = ours.split();
+                let (_, sent) = futures::join!(timeout(MS, read.recv()), write.write_all(b"x"));
+                sent.expect("written");
+                ours.shutdown(Shutdown::Read).await.expect("shut down");
+                let end = timeout(Duration::from_secs(2), ours.recv())
+                    .await
+                    .expect("it ends");
+                assert!(end.expect("the end").is_none());
+                ours.write_all(b"y").await.expect("written");
+                let mut all = [0; 2];
+                theirs.read_exact(&mut all).await.expect("read");
+                assert_eq!(&all, b"xy");
+            });
+        });
+}
+
+#[test]
+fn g04_no_sigpipe() {
+    Case::new("g04_no_sigpipe").run(|| {
+        // Rust ignores it; a program may not.
+        // SAFETY: sets the default action.
+        unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+        runtime().block_on(async {
+            for how in 0..8 {
+                let (mut ours, theirs) = half().await;
+                reset(theirs);
+                sleep(2 * MS).await;
+                let mut errors = 0;
+                for _ in 0..6 {
+                    let result = match how {
+                        0 => ours.write_all(b"x").await,
+                        1 => ours.send(vec![1]).await.0.map(drop),
+                        2 => ours.send_all(vec![1; 100]).await.0,
+                        3 => ours.send_vectored(vec![vec![1], vec![2]]).await.0.map(drop),
+                        4 => ours.send_zc(vec![1; 100]).await.0.map(drop),
+                        5 => ours.write_vectored(&[IoSlice::new(b"a")]).await.map(drop),
+                        6 => ours.write(b"x").await.map(drop),
+                        _ => ours.shutdown(Shutdown::Write).await,
+                    };
+                    if let Err(error) = result {
+                        errors += 1;
+                        let kind = error.kind();
+                        let known = [
+                            ErrorKind::BrokenPipe,
+                            ErrorKind::ConnectionReset,
+                            ErrorKind::NotConnected,
+                            // A kernel without zero-copy sends.
+                            ErrorKind::Unsupported,
+                        ];
+                        assert!(known.contains(&kind), "{how}: {error}");
+                    }
+                    sleep(MS).await;
+                }
+                assert!(how == 7 || errors >= 4, "way {how}: only {errors} errors");
+                // By the queue of a stream that is gone, too.
+                let (mut ours, theirs) = half().await;
+                ours.write_all(&[0; 40_000]).await.expect("taken");
+                reset(theirs);
+                drop(ours);
+                sleep(MS).await;
+            }
+        });
+    });
+}
+
+#[test]
+fn g05_partial_send() {
+    const LEN: usize = 12 << 20;
+    Case::new("g05_partial_send").seconds(60).run(|| {
+        runtime().block_on(async {
+            for how in 0..3 {
+                let (mut ours, peer) = small_pair().await;
+                let mut peer = peer.into_std().await.expect("idle");
+                let thread = std::thread::spawn(move || {
+                    let mut room = vec![0; 100_000];
+                    let mut at = 0u64;
+                    loop {
+                        let n = peer.read(&mut room).expect("received");
+                        if n == 0 {
+                            return at;
+                        }
+                        for (place, byte) in (at..).zip(&room[..n]) {
+                            assert_eq!(*byte, coded(2, place), "byte {place}");
+                        }
+                        at += n as u64;
+                    }
+                });
+                let bytes = coded_bytes(2, 0, LEN);
+                match how {
+                    0 => ours.write_all(&bytes).await.expect("written"),
+                    1 => ours.send_all(bytes).await.0.expect("sent"),
+                    _ => {
+                        let mut rest = bytes;
+                        while !rest.is_empty() {
+                            let (result, lent) = ours.send_zc(rest).await;
+                            if result
+                                .as_ref()
+                                .is_err_and(|error| error.kind() == ErrorKind::Unsupported)
+                            {
+                                let rest = lent.await;
+                                ours.send_all(rest).await.0.expect("sent");
+                                break;
+                            }
+                            let n = result.expect("sent");
+                            rest = lent.await.split_off(n);
+                        }
+                    }
+                }
+                drop(ours);
+                while !thread.is_finished() {
+                    sleep(MS).await;
+                }
+                assert_eq!(thread.join().expect("no panic"), LEN as u64, "way {how}");
+            }
+        });
+    });
+}
+
+#[test]
+fn g06_vectored_partial() {
+    Case::new("g06_vectored_partial").seconds(60).run(|| {
+        let mut rng = Rng::new();
+        runtime().block_on(async {
+            let (mut ours, peer) = small_pair().await;
+            let mut peer = peer.into_std().await.expect("idle");
+            let thread = std::thread::spawn(move || {
+                let mut all = Vec::new();
+                peer.read_to_end(&mut all).expect("received");
+                all
+            });
+            let mut at = 0;
+            for _ in 0..60 {
+                let pieces = rng.below(1_300);
+                let mut bufs = Vec::new();
+                let mut end = at;
+                for _ in 0..pieces {
+                    let len = match rng.below(20) {
+                        0 => 5_000,
+                        1..6 => 0,
+                        _ => rng.below(60),
+                    };
+                    bufs.push(coded_bytes(6, end, len as usize));
+                    end += len;
+                }
+                let n = if rng.once_in(2) {
+                    let slices: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
+                    ours.write_vectored(&slices).await.expect("written")
+                } else {
+                    ours.send_vectored(bufs).await.0.expect("sent")
+                };
+                assert!(at + n as u64 <= end);
+                at += n as u64;
+            }
+            drop(ours);
+            while !thread.is_finished() {
+                sleep(MS).await;
+            }
+            let all = thread.join().expect("no panic");
+            assert_eq!(all.len() as u64, at);
+            check_coded(6, 0, &all);
+        });
+    });
+}
+
+#[test]
+fn g07_read_exact() {
+    Case::new("g07_read_exact").run(|| {
+        runtime().block_on(async {
+            let (mut ours, mut theirs) = half().await;
+            theirs.set_nodelay(true).expect("set");
+            let thread = std::thread::spawn(move || {
+                for at in 0..500 {
+                    theirs.write_all(&[coded(7, at)]).expect("sent");
+                    if at % 10 == 0 {
+                        std::thread::sleep(Duration::from_micros(100));
+                    }
+                }
+                theirs
+            });
+            let mut at = 0;
+            for len in [1, 7, 64, 128, 200] {
+                let mut bytes = vec![0; len];
+                ours.read_exact(&mut bytes).await.expect("read");
+                check_coded(7, at, &bytes);
+                at += len as u64;
+            }
+            let theirs = thread.join().expect("no panic");
+            drop(theirs);
+            // 100 bytes are left; what was read until the end is in the buffer.
+            let mut bytes = vec![0; 150];
+            let error = ours.read_exact(&mut bytes).await.expect_err("the end");
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
+            assert!(error.to_string().contains("100 of 150"), "{error}");
+            check_coded(7, at, &bytes[..100]);
+            let (mut ours, mut theirs) = half().await;
+            theirs.write_all(b"part").expect("sent");
+            sleep(2 * MS).await;
+            reset(theirs);
+            let mut bytes = [0; 9];
+            let error = ours.read_exact(&mut bytes).await.expect_err("a reset");
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        });
+    });
+}
+
+#[test]
+fn g08_connect_errors() {
+    Case::new("g08_connect_errors").run(|| {
+        runtime().block_on(async {
+            let census = Census::take();
+            let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+            let nobody = free.local_addr().expect("it has one");
+            drop(free);
+            let kind = |result: std::io::Result<TcpStream>| result.expect_err("refused").kind();
+            assert_eq!(
+                kind(TcpStream::connect(nobody).await),
+                ErrorKind::ConnectionRefused
+            );
+            let limited = TcpStream::connect_timeout(nobody, Duration::from_secs(5)).await;
+            assert_eq!(kind(limited), ErrorKind::ConnectionRefused);
+            // The next address is tried.
+            let (listener, address) = listener().await;
+            let both = [nobody, address];
+            TcpStream::connect(&both[..]).await.expect("the second");
+            assert_eq!(
+                kind(TcpStream::connect(Vec::<SocketAddr>::new()).await),
+                ErrorKind::InvalidInput
+            );
+            // A socket of the wrong family.
+            let socket = TcpSocket::new_v6().expect("a socket");
+            assert!(socket.connect(address).await.is_err());
+            for wrong in [
+                "",
+                ":80",
+                "localhost",
+                "localhost:99999",
+                "a\0b:80",
+                "[::1:80",
+                "1.2.3.4",
+            ] {
+                let error = TcpStream::connect(wrong).await.expect_err(wrong);
+                assert!(!error.to_string().is_empty());
+            }
+            assert!(TcpStream::connect("host.invalid:80").await.is_err());
+            // Addresses that cannot be reached by anybody.
+            let broadcast: SocketAddr = "255.255.255.255:80".parse().expect("an address");
+            assert!(TcpStream::connect(broadcast).await.is_err());
+            // Bind.
+            let taken = TcpListener::bind(address).await.expect_err("taken").kind();
+            assert_eq!(taken, ErrorKind::AddrInUse);
+            let foreign = TcpListener::bind("192.0.2.1:0")
+                .await
+                .expect_err("not ours")
+                .kind();
+            assert_eq!(foreign, ErrorKind::AddrNotAvailable);
+            let named = TcpListener::bind("localhost:0").await.expect("by name");
+            drop((listener, named));
+            sleep(20 * MS).await;
+            census.assert_same();
+        });
+    });
+}
+
+#[test]
+fn incoming_is_a_stream() {
+    Case::new("incoming_is_a_stream").seconds(20).run(|| {
+        let mut runtime = runtime();
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (listener, address) = listener().await;
+            let clients: Vec<_> = (0..5)
+                .map(|_| std::net::TcpStream::connect(address).expect("ok"))
+                .collect();
+            let mut incoming = listener.incoming();
+            for client in &clients {
+                let stream = incoming.next().await.expect("open").expect("accepted");
+                assert_eq!(
+                    stream.peer_addr().expect("known"),
+                    client.local_addr().expect("known")
+                );
+                assert_eq!(stream.local_addr().expect("known"), address);
+            }
+            let stop = async {
+                sleep(5 * MS).await;
+                handle.stop();
+            };
+            let (end, ()) = futures::join!(incoming.next(), stop);
+            assert!(end.is_none(), "the stream ends with the runtime");
+        });
+    });
+}
+
+/// Each core has a listener of its own on one port.
+#[test]
+fn one_port_on_every_core() {
+    Case::new("one_port_on_every_core").seconds(30).run(|| {
+        let mut runtime = Runtime::builder()
+            .cores(2)
+            .pin(false)
+            .build()
+            .expect("io_uring");
+        let address = runtime.block_on(async {
+            let first = TcpListener::bind_reuse_port("127.0.0.1:0")
+                .await
+                .expect("a free port");
+            let address = first.local_addr().expect("it has one");
+            let serve = |listener: TcpListener| async move {
+                while let Ok((mut stream, _)) = listener.accept().await {
+                    spawn(async move {
+                        let core = corering::core_id() as u8;
+                        stream.write_all(&[core]).await.expect("written");
+                    });
+                }
+            };
+            spawn(serve(first));
+            let second = corering::spawn_on(1, move || async move {
+                let second = TcpListener::bind_reuse_port(address).await.expect("shared");
+                spawn(serve(second));
+            });
+            second.await.expect("joined");
+            address
+        });
+        let client = std::thread::spawn(move || {
+            let mut served = [0u32; 2];
+            for _ in 0..200 {
+                let mut core = [9];
+                let mut stream = std::net::TcpStream::connect(address).expect("connected");
+                stream.read_exact(&mut core).expect("served");
+                served[usize::from(core[0])] += 1;
+            }
+            served
+        });
+        while !client.is_finished() {
+            runtime.block_on(sleep(MS));
+        }
+        let served = client.join().expect("no panic");
+        println!("{served:?}");
+        assert!(served[0] > 20 && served[1] > 20, "{served:?}");
+        assert!(runtime.shutdown(Duration::from_secs(5)).is_clean());
+    });
+}
+
+#[test]
+fn options_are_set_and_read() {
+    Case::new("options_are_set_and_read").run(|| {
+        runtime().block_on(async {
+            let (a, _b) = pair().await;
+            a.set_nodelay(true).expect("set");
+            assert!(a.nodelay().expect("read"));
+            a.set_keepalive(true).expect("set");
+            assert!(a.keepalive().expect("read"));
+            a.set_ttl(77).expect("set");
+            assert_eq!(a.ttl().expect("read"), 77);
+            a.set_user_timeout(Some(Duration::from_secs(3)))
+                .expect("set");
+            assert_eq!(
+                a.user_timeout().expect("read"),
+                Some(Duration::from_secs(3))
+            );
+            a.set_linger(Some(Duration::from_secs(1))).expect("set");
+            assert_eq!(a.linger().expect("read"), Some(Duration::from_secs(1)));
+            assert!(a.take_error().expect("read").is_none());
+            assert!(a.recv_buffer_size().expect("read") > 0);
+            assert!(format!("{a:?}").contains("127.0.0.1"));
+        });
+    });
+}
+
+/// Full duplex, both faces, many connections at once: every byte once, in order.
+#[test]
+fn echo_of_many_connections() {
+    const LEN: u64 = 200_000;
+    Case::new("echo_of_many_connections")
+        .quarantine()
+        .seconds(90)
+        .run(|| {
+            let mut rng = Rng::new();
+            let mut runtime = Runtime::builder()
+                .recv_buffers(16, 4096)
+                .build()
+                .expect("io_uring");
+            runtime.block_on(async {
+                let (listener, address) = listener().await;
+                let mut set = corering::task::JoinSet::new();
+                for connection in 0..30 {
+                    let (mut server, client) = pair_of(&listener, address).await;
+                    let face = rng.below(4);
+                    set.spawn(async move {
+                        let mut room = vec![0; 3_000];
+                        loop {
+                            let done = match face {
+                                0 => match server.recv().await.expect("read") {
+                                    Some(chunk) => server.send_all(chunk).await.0.map(|()| false),
+                                    None => Ok(true),
+                                },
+                                1 => {
+                                    let n = server.read(&mut room).await.expect("read");
+                                    server.write_all(&room[..n]).await.map(|()| n == 0)
+                                }
+                                2 => {
+                                    let (result, bytes) = server.read_owned(room).await;
+                                    let n = result.expect("read");
+                                    let (result, mut bytes) = server.send_all(bytes).await;
+                                    bytes.resize(3_000, 0);
+                                    room = bytes;
+                                    result.map(|()| n == 0)
+                                }
+                                _ => {
+                                    let there = server.fill_buf().await.expect("read").to_vec();
+                                    server.consume(there.len());
+                                    server.write_all(&there).await.map(|()| there.is_empty())
+                                }
+                            };
+                            if done.expect("written") {
+                                return server.shutdown(Shutdown::Write).await.expect("shut down");
+                            }
+                        }
+                    });
+                    let mut rng = Rng::from_seed(rng.next());
+                    set.spawn(async move {
+                        let (mut read, mut write) = client.into_split();
+                        let writer = spawn(async move {
+                            let mut at = 0;
+                            while at < LEN {
+                                let len = (1 + rng.below(20_000)).min(LEN - at);
+                                let bytes = coded_bytes(connection, at, len as usize);
+                                write.write_all(&bytes).await.expect("written");
+                                at += len;
+                                if rng.once_in(4) {
+                                    sleep(Duration::from_micros(rng.below(500))).await;
+                                }
+                            }
+                        });
+                        let mut at = 0;
+                        while let Some(chunk) = read.recv().await.expect("read") {
+                            check_coded(connection, at, &chunk);
+                            at += chunk.len() as u64;
+                        }
+                        assert_eq!(at, LEN);
+                        writer.await.expect("no panic");
+                    });
+                }
+                while let Some(result) = set.join_next().await {
+                    result.expect("no panic");
+                }
+                drop(listener);
+                sleep(20 * MS).await;
+                let metrics = corering::Metrics::current();
+                assert_eq!(metrics.buffers_available, metrics.buffers);
+                assert_eq!(metrics.in_flight, 0);
+            });
+        });
+}
