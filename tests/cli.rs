@@ -340,7 +340,7 @@ fn serve_echo_sends_back_what_comes() {
     assert_eq!(idle.read(&mut [0]).unwrap(), 0);
 }
 
-/// Runs curl; returns the status, the headers in lower case, and the body.
+/// Runs curl; returns the status, the headers with their names in lower case, and the body.
 fn curl(arguments: &[&str]) -> (u16, String, Vec<u8>) {
     let output = Command::new("curl")
         .args(["-s", "-i", "--max-time", "20", "--path-as-is"])
@@ -357,7 +357,12 @@ fn curl(arguments: &[&str]) -> (u16, String, Vec<u8>) {
         .windows(4)
         .position(|four| four == b"\r\n\r\n");
     let (head, body) = output.stdout.split_at(end.unwrap() + 4);
-    let head = String::from_utf8_lossy(head).to_lowercase();
+    let lines = String::from_utf8_lossy(head).into_owned();
+    let lines = lines.split('\n').map(|line| match line.split_once(':') {
+        Some((name, value)) => format!("{}:{value}", name.to_lowercase()),
+        None => line.to_owned(),
+    });
+    let head = lines.collect::<Vec<_>>().join("\n");
     (head[9..12].parse().unwrap(), head, body.to_vec())
 }
 
@@ -427,7 +432,7 @@ fn serve_files_answers_curl() {
     let since = format!("If-Modified-Since: {modified}");
     let (status, _, body) = curl(&["-H", &since, &url("/small.txt")]);
     assert_eq!((status, body.len()), (304, 0), "{since}");
-    let tag = format!("If-None-Match: {}", header("etag: ").replace("w/", "W/"));
+    let tag = format!("If-None-Match: {}", header("etag: "));
     assert_eq!(curl(&["-H", &tag, &url("/small.txt")]).0, 304, "{tag}");
 
     for path in [
@@ -686,7 +691,13 @@ fn nginx(dir: &Dir, port: u16) -> Process {
         .unwrap();
     let mut command = Command::new(program);
     command.arg("-c").arg(config).arg("-p").arg(&dir.0);
-    let process = Process(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let process = Process(
+        command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     eventually("nginx listens", || TcpStream::connect(address).is_ok());
     process
