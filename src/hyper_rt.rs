@@ -20,7 +20,7 @@
 //! # Ok(()) }
 //! ```
 
-use crate::driver::sys;
+use crate::driver::sys::{self, StdInstant};
 use crate::task::{self, Affine};
 use crate::time::{self, Instant};
 use std::fmt;
@@ -90,15 +90,15 @@ impl hyper::rt::Timer for Timer {
         Box::pin(Sleep::until(Instant::now() + duration))
     }
 
-    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+    fn sleep_until(&self, deadline: StdInstant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         Box::pin(Sleep::until(on_our_clock(deadline)))
     }
 
-    fn now(&self) -> std::time::Instant {
+    fn now(&self) -> StdInstant {
         sys::std_now()
     }
 
-    fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: std::time::Instant) {
+    fn reset(&self, sleep: &mut Pin<Box<dyn hyper::rt::Sleep>>, deadline: StdInstant) {
         match sleep.as_mut().downcast_mut_pin::<Sleep>() {
             // The box is used again; on another core it has to be another one.
             Some(mut own) if own.0.is_home() => own.0.get_mut().reset(on_our_clock(deadline)),
@@ -107,7 +107,7 @@ impl hyper::rt::Timer for Timer {
     }
 }
 
-fn on_our_clock(deadline: std::time::Instant) -> Instant {
+fn on_our_clock(deadline: StdInstant) -> Instant {
     Instant::from_nanos(sys::nanos_of(deadline))
 }
 

@@ -43,16 +43,19 @@ pub(crate) fn monotonic_nanos() -> u64 {
 
 /// The standard library's time, for those who speak it.
 #[cfg(feature = "hyper")]
-pub(crate) fn std_now() -> std::time::Instant {
-    std::time::Instant::now()
+pub(crate) type StdInstant = std::time::Instant;
+
+#[cfg(feature = "hyper")]
+pub(crate) fn std_now() -> StdInstant {
+    StdInstant::now()
 }
 
 /// A time of the standard library in nanoseconds of [`monotonic_nanos`], rounded up: both read the
 /// same clock, but the standard library does not say its number.
 #[cfg(feature = "hyper")]
-pub(crate) fn nanos_of(time: std::time::Instant) -> u64 {
+pub(crate) fn nanos_of(time: StdInstant) -> u64 {
     use std::sync::OnceLock;
-    static BASE: OnceLock<(std::time::Instant, u64)> = OnceLock::new();
+    static BASE: OnceLock<(StdInstant, u64)> = OnceLock::new();
     let (base, base_nanos) = *BASE.get_or_init(|| (std_now(), monotonic_nanos()));
     let nanos = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
     match time.checked_duration_since(base) {
@@ -126,11 +129,13 @@ pub(crate) fn count_signal(
     }
     let act = move || {
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
-        // SAFETY: the thread's own errno, which what was interrupted may be about to read.
-        let errno = unsafe { *libc::__errno_location() };
+        // SAFETY: it only says where this thread's errno is.
+        let errno = unsafe { libc::__errno_location() };
+        // SAFETY: the thread's own word, which what was interrupted may be about to read.
+        let before = unsafe { *errno };
         let _ = write_eventfd(eventfd.as_raw_fd());
         // SAFETY: as above.
-        unsafe { *libc::__errno_location() = errno };
+        unsafe { *errno = before };
     };
     // SAFETY: `act` only adds to an atomic, writes to a descriptor that stays open for ever, and
     // restores errno: all of it may be done in a signal handler.

@@ -42,7 +42,8 @@ pub struct ClientLimits {
     pub connections_per_host: usize,
     /// To connect, for each address of the host. 10 s.
     pub connect_time: Duration,
-    /// From the request to the head of the answer, and from one piece of its body to the next. 30 s.
+    /// From the request to the head of the answer, and from one piece of its body to the next.
+    /// 30 s.
     pub read_time: Duration,
     /// How long an idle connection is kept. 30 s, which is less than most servers keep theirs.
     pub idle_time: Duration,

@@ -73,16 +73,6 @@ impl<T> Affine<T> {
     /// # Panics
     /// On another thread than the one that made it.
     #[track_caller]
-    pub(crate) fn get(&self) -> &T {
-        self.check();
-        &self.value
-    }
-
-    /// The value.
-    ///
-    /// # Panics
-    /// On another thread than the one that made it.
-    #[track_caller]
     pub(crate) fn get_mut(&mut self) -> &mut T {
         self.check();
         &mut self.value

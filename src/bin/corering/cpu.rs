@@ -1,9 +1,10 @@
 //! CPU time per thread of this process, the kernel's io_uring workers included.
 //!
 //! It is read from `/proc/self/task`, and not with `getrusage` or a thread's clock, for two
-//! reasons: a thread can read only itself with those, and they do not see the workers. The kernel runs the
-//! work that a ring cannot do without blocking in threads named `iou-wrk-<tid>` after the thread
-//! that owns the ring (`iou-sqp-<tid>` for a polling thread); that time is a cost of the owner.
+//! reasons: a thread can read only itself with those, and they do not see the workers. The kernel
+//! runs the work that a ring cannot do without blocking in threads named `iou-wrk-<tid>` after the
+//! thread that owns the ring (`iou-sqp-<tid>` for a polling thread); that time is a cost of the
+//! owner.
 //!
 //! `schedstat` has nanoseconds. Where the kernel lacks it, `stat` has ticks of 10 ms.
 
@@ -18,13 +19,10 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// The CPU time of every thread at one moment.
 ///
-/// A worker that ends between two readings takes its last share along; the whole process, as in
-/// [`CpuTimes::process_since`], loses nothing.
+/// A worker that ends between two readings takes its last share along.
 #[derive(Debug, Clone)]
 pub(crate) struct CpuTimes {
     threads: BTreeMap<u32, Thread>,
-    /// All threads, the ended ones too, in ticks.
-    process: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +50,7 @@ impl CpuTimes {
                 threads.insert(tid, thread);
             }
         }
-        let process = stat_time(&fs::read_to_string("/proc/self/stat")?)?;
-        Ok(Self { threads, process })
+        Ok(Self { threads })
     }
 
     /// What these threads, and the kernel's workers for them, have used since `earlier`.
@@ -71,11 +68,6 @@ impl CpuTimes {
                 thread.time.saturating_sub(before)
             })
             .sum()
-    }
-
-    /// What the whole process has used since `earlier`, to 10 ms.
-    pub(crate) fn process_since(&self, earlier: &Self) -> Duration {
-        self.process.saturating_sub(earlier.process)
     }
 }
 
@@ -170,19 +162,14 @@ mod tests {
             charged_to,
             time: Duration::from_millis(ms),
         };
-        let times = |threads: &[(u32, Thread)], ms| CpuTimes {
+        let times = |threads: &[(u32, Thread)]| CpuTimes {
             threads: threads.iter().cloned().collect(),
-            process: Duration::from_millis(ms),
         };
-        let earlier = times(&[(1, thread(1, 10)), (2, thread(2, 20))], 30);
-        let later = times(
-            &[(1, thread(1, 15)), (2, thread(2, 120)), (9, thread(1, 3))],
-            140,
-        );
+        let earlier = times(&[(1, thread(1, 10)), (2, thread(2, 20))]);
+        let later = times(&[(1, thread(1, 15)), (2, thread(2, 120)), (9, thread(1, 3))]);
         assert_eq!(later.since(&earlier, &[1]), Duration::from_millis(8));
         assert_eq!(later.since(&earlier, &[2]), Duration::from_millis(100));
         assert_eq!(later.since(&earlier, &[1, 2]), Duration::from_millis(108));
-        assert_eq!(later.process_since(&earlier), Duration::from_millis(110));
         assert_eq!(earlier.since(&later, &[1, 2]), Duration::ZERO);
     }
 

@@ -24,7 +24,7 @@ fn used_and_dropped_at_home() {
     fn travels<T: Send + Sync>(_: &T) {}
     let (mut value, dropped) = home();
     travels(&value);
-    assert_eq!(Rc::strong_count(&value.get().1), 1);
+    assert_eq!(Rc::strong_count(&value.get_mut().1), 1);
     value.get_mut().1 = Rc::new(());
     drop(value);
     assert_eq!(dropped.recv(), Ok(thread::current().id()));
@@ -34,11 +34,12 @@ fn used_and_dropped_at_home() {
 fn elsewhere_it_panics_and_is_dropped_at_home() {
     let (executor, bell) = executor_and_bell();
     let entered = executor.enter();
-    let (value, dropped) = home();
+    let (mut value, dropped) = home();
     drop(entered);
     let seen = thread::spawn(move || {
         let shown = format!("{:?}", value.is_home());
-        let used = std::panic::catch_unwind(AssertUnwindSafe(|| Rc::strong_count(&value.get().1)));
+        let used =
+            std::panic::catch_unwind(AssertUnwindSafe(|| Rc::strong_count(&value.get_mut().1)));
         let message = *used.unwrap_err().downcast::<String>().unwrap();
         (shown, message)
     });
