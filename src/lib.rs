@@ -112,3 +112,9 @@ pub use runtime::{
     spawn_on, stopping,
 };
 pub use task::{JoinError, JoinHandle, spawn, yield_now};
+
+/// The README's programs, compiled.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;
