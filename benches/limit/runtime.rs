@@ -3,14 +3,11 @@
 use super::server::Stats;
 use corering::Metrics;
 use corering::net::{TcpListener, TcpStream};
-use corering::time::timeout;
 use std::io;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-/// How often the counters are published; seldom enough to cost nothing.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// After how many receives the ring's counter is published; seldom enough to cost nothing.
+const PUBLISH_EVERY: u64 = 1024;
 
 /// Which of a stream's faces the server uses.
 #[derive(Clone, Copy)]
@@ -25,53 +22,51 @@ pub(crate) enum Face {
 pub(crate) fn run(
     listener: std::net::TcpListener,
     stop: &AtomicBool,
-    stats: &Stats,
+    stats: &'static Stats,
     face: Face,
 ) -> io::Result<()> {
     let mut runtime = corering::Runtime::new()?;
-    let receives = Rc::new(std::cell::Cell::new(0));
-    let result = runtime.block_on(async {
+    runtime.block_on(async {
         let listener = TcpListener::from_std(listener)?;
         loop {
-            let Ok(accepted) = timeout(LOOK_EVERY, listener.accept()).await else {
-                stats.receives.store(receives.get(), Ordering::Relaxed);
-                stats
-                    .enters
-                    .store(Metrics::current().enters, Ordering::Relaxed);
-                continue;
-            };
-            let (stream, _peer) = accepted?;
+            let (stream, _peer) = listener.accept().await?;
             if stop.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            let receives = receives.clone();
-            corering::spawn(async move {
-                match face {
-                    Face::Recv => echo_buffers(stream, &receives).await,
-                    Face::ReadWrite => echo_slices(stream, &receives).await,
-                }
-            });
+            match face {
+                Face::Recv => drop(corering::spawn(echo_buffers(stream, stats))),
+                Face::ReadWrite => drop(corering::spawn(echo_slices(stream, stats))),
+            }
         }
-    });
-    result
+    })
 }
 
-async fn echo_buffers(mut stream: TcpStream, receives: &std::cell::Cell<u64>) -> io::Result<()> {
+/// Counts a receive; publishes the core's own counter now and then.
+fn count(stats: &Stats) {
+    let receives = stats.receives.load(Ordering::Relaxed) + 1;
+    stats.receives.store(receives, Ordering::Relaxed);
+    if receives % PUBLISH_EVERY == 0 {
+        let enters = Metrics::current().enters;
+        stats.enters.store(enters, Ordering::Relaxed);
+    }
+}
+
+async fn echo_buffers(mut stream: TcpStream, stats: &Stats) -> io::Result<()> {
     while let Some(chunk) = stream.recv().await? {
-        receives.set(receives.get() + 1);
+        count(stats);
         stream.send_all(chunk).await.0?;
     }
     Ok(())
 }
 
-async fn echo_slices(mut stream: TcpStream, receives: &std::cell::Cell<u64>) -> io::Result<()> {
+async fn echo_slices(mut stream: TcpStream, stats: &Stats) -> io::Result<()> {
     let mut buf = vec![0; 16 * 1024];
     loop {
         let n = stream.read(&mut buf).await?;
         if n == 0 {
             return Ok(());
         }
-        receives.set(receives.get() + 1);
+        count(stats);
         stream.write_all(&buf[..n]).await?;
     }
 }

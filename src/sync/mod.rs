@@ -30,6 +30,7 @@ mod semaphore;
 mod waiters;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests read the clock")]
 mod tests;
 
 pub use channel::{Receiver, Sender, channel};

@@ -42,6 +42,7 @@ mod remote;
 mod waker;
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests read the clock")]
 mod tests;
 
 use std::future::Future;

@@ -1,6 +1,6 @@
 //! Waiting for the clock: [`sleep`], [`interval`], [`timeout`], and the [`Instant`] they speak of.
 //!
-//! Every core keeps its timers to itself, in a heap ([`heap`]); the nearest deadline becomes the
+//! Every core keeps its timers to itself, in a heap (`heap`); the nearest deadline becomes the
 //! timeout of the loop's one wait, so a timer costs no system call. Rules:
 //! 1. A timer never fires early. On an idle core it fires within the kernel's own precision
 //!    (about 50 µs); on a busy one at the next turn of the loop.
