@@ -200,6 +200,12 @@ pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
     sock(fd).shutdown(how)
 }
 
+/// `sendmsg(2)` without waiting: `WouldBlock` where the socket has no room.
+#[cfg(feature = "hyper")]
+pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    sock(fd).send_vectored_with_flags(pieces, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+}
+
 pub(crate) fn local_addr(fd: &Fd) -> io::Result<SockAddr> {
     sock(fd).local_addr()
 }

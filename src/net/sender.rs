@@ -22,6 +22,10 @@ use std::time::Duration;
 /// How long a peer may take nothing of what a dropped stream still has to send.
 const LINGER_MAX: Duration = Duration::from_secs(30);
 
+/// From how many bytes on a write does not take the queue, where it may choose.
+#[cfg(feature = "hyper")]
+const THROUGH_BYTES_MIN: usize = 16 * 1024;
+
 #[derive(Debug)]
 pub(super) struct Sender {
     fd: Fd,
@@ -139,6 +143,27 @@ impl Sender {
             }
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// As [`poll_write_vectored`](Sender::poll_write_vectored), but what is large goes straight to
+    /// the kernel if nothing waits before it: the copy into the queue would cost more than the
+    /// system call. What the socket has no room for takes the queue.
+    #[cfg(feature = "hyper")]
+    pub(super) fn poll_write_through(
+        &self,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.check()?;
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if len >= THROUGH_BYTES_MIN && self.queue().is_idle() {
+            match sys::send_now(&self.fd, pieces) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                sent => return Poll::Ready(sent),
+            }
+        }
+        self.poll_write_vectored(cx, pieces)
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -229,7 +229,7 @@ impl hyper::rt::Write for TcpStream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.tx.poll_write(cx, buf)
+        self.tx.poll_write_through(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
@@ -237,7 +237,7 @@ impl hyper::rt::Write for TcpStream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.tx.poll_write_vectored(cx, bufs)
+        self.tx.poll_write_through(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

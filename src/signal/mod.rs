@@ -248,13 +248,19 @@ mod tests {
     use crate::time::timeout;
     use std::time::Duration;
 
+    /// Sends this process a signal, and waits until the handler has run on some thread.
     fn raise(kind: SignalKind) {
+        let count = &COUNTS[kind.as_raw_value() as usize];
+        let before = count.load(Ordering::SeqCst);
         let status = std::process::Command::new("kill")
             .arg(format!("-{}", kind.as_raw_value()))
             .arg(std::process::id().to_string())
             .status()
             .expect("there is a `kill`");
         assert!(status.success());
+        while count.load(Ordering::SeqCst) == before {
+            std::thread::yield_now();
+        }
     }
 
     #[test]
@@ -289,13 +295,11 @@ mod tests {
             let kind = SignalKind::user_defined2();
             let mut listener = signal(kind).unwrap();
             raise(kind);
-            crate::time::sleep(Duration::from_millis(20)).await;
             raise(kind);
             let limit = Duration::from_secs(5);
             assert_eq!(timeout(limit, listener.recv()).await, Ok(Some(())));
             drop(listener);
             let mut late = signal(kind).unwrap();
-            crate::time::sleep(Duration::from_millis(20)).await;
             let none = timeout(Duration::from_millis(50), late.recv()).await;
             assert!(none.is_err(), "an old signal was told of");
             for number in [0, -1, 129, 9, 11] {
