@@ -540,3 +540,87 @@ fn echo_of_many_connections() {
             });
         });
 }
+
+/// Every sequence that a zero-copy send can take here: sent and released, awaited or not; an
+/// error; dropped in flight, which tears the stream and leaves the buffer with the runtime.
+#[test]
+fn b12_zero_copy_sequences() {
+    Case::new("b12_zero_copy_sequences").quarantine().run(|| {
+        let census = Census::take();
+        let mut runtime = runtime();
+        runtime.block_on(async {
+            let (mut ours, mut theirs) = pair().await;
+            let (result, lent) = ours.send_zc(coded_bytes(1, 0, 1000)).await;
+            match result {
+                Err(error) if error.kind() == ErrorKind::Unsupported => {
+                    assert_eq!(lent.await.len(), 1000, "the buffer comes back all the same");
+                    return harness::skip("no IORING_OP_SEND_ZC here");
+                }
+                result => assert_eq!(result.expect("sent"), 1000),
+            }
+            assert_eq!(
+                lent.await,
+                coded_bytes(1, 0, 1000),
+                "the same buffer, unchanged"
+            );
+            // Not awaited: it goes by itself.
+            let (result, lent) = ours.send_zc(coded_bytes(1, 1000, 500)).await;
+            assert_eq!(result.expect("sent"), 500);
+            drop(lent);
+            let mut got = vec![0; 1500];
+            theirs.read_exact(&mut got).await.expect("read");
+            check_coded(1, 0, &got);
+            // Dropped in flight: nobody reads, so it cannot be complete.
+            let (mut full, peer) = small_pair().await;
+            let dropped = timeout(20 * MS, full.send_zc(vec![7; 16 << 20])).await;
+            if dropped.is_err() {
+                let error = full.write(b"x").await.expect_err("torn");
+                assert!(
+                    error
+                        .get_ref()
+                        .is_some_and(|e| e.is::<corering::net::Torn>())
+                );
+                assert!(full.clear_torn());
+            }
+            drop((full, peer));
+            // An error gives the buffer back too.
+            drop(theirs);
+            sleep(5 * MS).await;
+            for _ in 0..3 {
+                let (result, lent) = ours.send_zc(vec![1; 10]).await;
+                assert_eq!(lent.await, [1; 10]);
+                if result.is_err() {
+                    break;
+                }
+                sleep(5 * MS).await;
+            }
+        });
+        drop(runtime);
+        census.assert_same();
+    });
+}
+
+/// A listener leaves the runtime with the connections that it had accepted already.
+#[test]
+fn d04_a_listener_leaves_with_its_connections() {
+    Case::new("d04_a_listener_leaves_with_its_connections").run(|| {
+        let mut runtime = runtime();
+        let (std_listener, address) = runtime.block_on(async {
+            let (listener, address) = listener().await;
+            // Armed, so that the kernel accepts on the listener's behalf.
+            assert!(timeout(MS, listener.accept()).await.is_err());
+            let mut early = std::net::TcpStream::connect(address).expect("connected");
+            early.write_all(b"early").expect("sent");
+            sleep(20 * MS).await;
+            let (std_listener, accepted) = listener.into_std().await.expect("nobody else has it");
+            let [mut stream] = <[TcpStream; 1]>::try_from(accepted).expect("one was accepted");
+            let mut word = [0; 5];
+            stream.read_exact(&mut word).await.expect("read");
+            assert_eq!(&word, b"early");
+            (std_listener, address)
+        });
+        let late = std::net::TcpStream::connect(address).expect("still listening");
+        let (_stream, peer) = std_listener.accept().expect("the standard library accepts");
+        assert_eq!(peer, late.local_addr().expect("connected"));
+    });
+}

@@ -13,7 +13,7 @@ use crate::op::AcceptMulti;
 use crate::time::{Sleep, sleep};
 use std::cell::RefCell;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -117,6 +117,32 @@ impl TcpListener {
         let fd = Fd::new(OwnedFd::from(listener), &Driver::current());
         // The ring waits for a socket of either kind; accepted ones are made blocking by it.
         Ok(TcpListener::from_fd(fd))
+    }
+
+    /// Gives the socket to the standard library, in blocking mode, and with it the connections
+    /// that were accepted already, so that none is lost. Ends the accept first: no operation of
+    /// the runtime touches the descriptor any more.
+    ///
+    /// # Errors
+    /// `ResourceBusy` if a clone of the descriptor is in use elsewhere.
+    ///
+    /// # Cancel safety
+    /// Dropping it drops the listener, and resets the connections that it had accepted.
+    pub async fn into_std(self) -> io::Result<(std::net::TcpListener, Vec<TcpStream>)> {
+        let TcpListener { fd, queue } = self;
+        let mut queue = queue.into_inner();
+        let mut accepted = Vec::new();
+        queue.accept.cancel();
+        while queue.accept.is_armed() {
+            if let Some(Ok(fd)) = poll_fn(|cx| queue.accept.poll_next(cx)).await {
+                accepted.push(TcpStream::from_fd(fd));
+            }
+        }
+        drop(queue);
+        match fd.try_unwrap() {
+            Ok(fd) => Ok((std::net::TcpListener::from(fd), accepted)),
+            Err(_) => Err(io::ErrorKind::ResourceBusy.into()),
+        }
     }
 
     /// A listening socket of the standard library, of the same port: the queue of connections
