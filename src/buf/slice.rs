@@ -1,6 +1,7 @@
 //! A part of a buffer, as a buffer.
 
 use super::{IoBuf, IoBufMut};
+use std::fmt;
 use std::mem::MaybeUninit;
 use std::ops::{Bound, RangeBounds};
 
@@ -13,7 +14,6 @@ use std::ops::{Bound, RangeBounds};
 /// assert_eq!(part.as_init(), [2, 3]);
 /// assert_eq!(part.into_inner(), vec![1, 2, 3, 4]);
 /// ```
-#[derive(Debug)]
 pub struct Slice<B> {
     buf: B,
     begin: usize,
@@ -49,6 +49,16 @@ impl<B: IoBuf> Slice<B> {
     /// Where the part begins in the buffer, in bytes.
     pub fn begin(&self) -> usize {
         self.begin
+    }
+}
+
+impl<B: IoBuf> fmt::Debug for Slice<B> {
+    /// Lengths, not contents: what is in a buffer does not belong in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Slice")
+            .field("begin", &self.begin)
+            .field("len", &self.as_init().len())
+            .finish_non_exhaustive()
     }
 }
 
