@@ -93,6 +93,8 @@ struct Inner {
     config: Config,
     stop: Stop,
     counters: Counters,
+    /// Completions are being delivered.
+    reaping: Cell<bool>,
 }
 
 struct State {
@@ -213,6 +215,7 @@ impl Driver {
             config,
             stop: Stop::default(),
             counters: Counters::default(),
+            reaping: Cell::new(false),
         }));
         driver.poll_bell();
         Ok(driver)

@@ -65,7 +65,20 @@ impl Driver {
         }
     }
 
+    /// Does nothing within itself (what is dropped by a completion may flush): the rest of a batch
+    /// stands before what is still in the queue, and buffers are noted in order.
     pub(super) fn reap(&self) {
+        /// Ends the delivery, even by a panic.
+        struct Reaping<'a>(&'a std::cell::Cell<bool>);
+        impl Drop for Reaping<'_> {
+            fn drop(&mut self) {
+                self.0.set(false);
+            }
+        }
+        if self.0.reaping.replace(true) {
+            return;
+        }
+        let _reaping = Reaping(&self.0.reaping);
         let mut batch = [(0, Cqe::GONE); BATCH];
         let mut taken = 0;
         loop {
