@@ -136,7 +136,11 @@ impl Receiver {
                 Mode::Heap(submit) => {
                     let (result, bytes) = ready!(Pin::new(submit).poll(cx));
                     self.mode = Mode::Multi;
-                    return Poll::Ready(self.taken(result, bytes));
+                    match &result {
+                        // Cancelled by a `read_owned` that was dropped before it began.
+                        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+                        _ => return Poll::Ready(self.taken(result, bytes)),
+                    }
                 }
                 Mode::Late(late) => {
                     let result = ready!(late.poll_late(cx));
