@@ -293,7 +293,12 @@ impl Accept<'_> {
     fn wait(&mut self, waker: &Waker) {
         let mut queue = self.listener.queue.borrow_mut();
         match queue.last.take() {
-            Some(last) if !last.will_wake(waker) => queue.others.push(last),
+            Some(last)
+                if !last.will_wake(waker)
+                    && !queue.others.iter().any(|other| other.will_wake(&last)) =>
+            {
+                queue.others.push(last);
+            }
             _ => {}
         }
         queue.last = Some(waker.clone());
