@@ -21,7 +21,8 @@ const QUESTIONS_MAX: usize = 1024;
 #[derive(Default)]
 struct Desk {
     questions: VecDeque<Question>,
-    thread_runs: bool,
+    /// The process whose thread serves; 0 if none does. (A forked child has no such thread.)
+    served_in: u32,
 }
 
 struct Question {
@@ -38,7 +39,7 @@ struct Answer {
 
 static DESK: Mutex<Desk> = Mutex::new(Desk {
     questions: VecDeque::new(),
-    thread_runs: false,
+    served_in: 0,
 });
 static MORE: Condvar = Condvar::new();
 
@@ -73,11 +74,14 @@ fn ask(question: Question) -> io::Result<()> {
         let what = "too many host names wait to be looked up: ask for fewer at a time";
         return Err(io::Error::new(io::ErrorKind::QuotaExceeded, what));
     }
-    if !desk.thread_runs {
+    let process = std::process::id();
+    if desk.served_in != process {
+        // What stands there after a fork are the parent's questions.
+        desk.questions.clear();
         std::thread::Builder::new()
             .name("corering-dns".into())
             .spawn(serve)?;
-        desk.thread_runs = true;
+        desk.served_in = process;
     }
     desk.questions.push_back(question);
     MORE.notify_one();
@@ -91,7 +95,7 @@ fn serve() {
             let waited = MORE.wait_timeout(desk, IDLE);
             let (mut desk, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             if timeout.timed_out() && desk.questions.is_empty() {
-                desk.thread_runs = false;
+                desk.served_in = 0;
                 return;
             }
             continue;
