@@ -68,10 +68,15 @@ impl Root {
         let name = c_path(path.as_ref())?;
         let dir = self.directory.fd();
         let open = || OpenBeneath::to_read(dir.clone(), name.clone());
+        /// Somebody may rename directories all the time; and a file under a lease says `EAGAIN`
+        /// to an open that does not wait, for as long as the lease stands.
+        const TRIES: u32 = 32;
+        let mut tries = 0;
         loop {
+            tries += 1;
             match perform(dir.driver(), open).await {
                 // Somebody renamed a directory on the way, and the kernel could not be sure.
-                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EAGAIN) && tries < TRIES => {}
                 result => return result.map(File::new),
             }
         }
