@@ -42,7 +42,7 @@ impl Driver {
     pub(crate) fn stop(&self) {
         self.0.stop.wanted.set(true);
         let wakers = std::mem::take(&mut *self.0.stop.wakers.borrow_mut());
-        wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        wakers.into_iter().for_each(|(_, waker)| self.wake(waker));
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -3,7 +3,7 @@
 use super::buf_ring::Pool;
 use super::kernel::{self, Kernel};
 use super::{Driver, PoolState, bump, starved};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 impl Driver {
     /// The core's receive buffers, made at the first use; `None` where the kernel has none.
@@ -56,7 +56,7 @@ impl Driver {
         }
         let available = self.with_pool(Pool::available).unwrap_or(0);
         let wakers = self.0.starved.borrow_mut().serve(available, kernel::now());
-        wakers.into_iter().for_each(Waker::wake);
+        wakers.into_iter().for_each(|waker| self.wake(waker));
         let wanted = !self.0.starved.borrow().is_empty();
         self.with_pool(|pool| pool.set_wanted(wanted));
     }
