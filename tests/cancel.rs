@@ -712,3 +712,86 @@ fn c13_shut_down_and_read_to_the_end_while_the_peer_talks() {
             });
         });
 }
+
+/// Drops outside of the loop flush and reap at once; a completion among those reaped may drop
+/// another descriptor. The bytes of many streams that wait in the queue meanwhile stay apart.
+#[test]
+fn p15_drops_outside_of_the_loop_mix_nothing() {
+    Case::new("p15_drops_outside_of_the_loop_mix_nothing").run(|| {
+        const STREAMS: u64 = 200;
+        let mut runtime = runtime();
+        let (mut theirs, mut ours) = runtime.block_on(async {
+            let (mut theirs, mut ours) = (Vec::new(), Vec::new());
+            for _ in 0..STREAMS {
+                let (mut stream, peer) = half().await;
+                assert!(stream.recv().now_or_never().is_none(), "armed");
+                ours.push(stream);
+                theirs.push(peer);
+            }
+            sleep(MS).await;
+            (theirs, ours)
+        });
+        drop(theirs.remove(0));
+        for (i, peer) in theirs.iter_mut().enumerate() {
+            peer.write_all(&coded_bytes(i as u64, 0, 100))
+                .expect("sent");
+        }
+        std::thread::sleep(20 * MS);
+        let (read, write) = ours.remove(0).into_split();
+        drop(write);
+        drop(read);
+        runtime.block_on(async {
+            for (i, stream) in ours.iter_mut().enumerate() {
+                let mut bytes = [0; 100];
+                stream.read_exact(&mut bytes).await.expect("all came");
+                check_coded(i as u64, 0, &bytes);
+            }
+        });
+    });
+}
+
+/// A `read_owned` that is dropped before it has begun, or into no room, takes nothing and ends
+/// nothing. (Without buffer rings its first step cancels a receive into the heap.)
+#[test]
+fn c04_read_owned_that_did_nothing_leaves_nothing() {
+    Case::new("c04_read_owned_that_did_nothing_leaves_nothing").run(|| {
+        runtime().block_on(async {
+            let (mut ours, mut theirs) = half().await;
+            assert!(ours.recv().now_or_never().is_none());
+            assert!(ours.read_owned(vec![0; 100]).now_or_never().is_none());
+            theirs.write_all(b"hello").expect("sent");
+            let chunk = ours.recv().await.expect("no error").expect("no end");
+            assert_eq!(&chunk[..], b"hello");
+            theirs.write_all(b"again").expect("sent");
+            sleep(5 * MS).await;
+            let nothing = ours.read_owned(Vec::new());
+            drop(timeout(5 * MS, nothing).await);
+            let mut rest = [0; 5];
+            ours.read_exact(&mut rest).await.expect("no end");
+            assert_eq!(&rest, b"again");
+        });
+    });
+}
+
+/// What is forgotten instead of dropped cannot clean up; the stream still fails closed.
+#[test]
+#[allow(clippy::mem_forget, reason = "forgetting is what is tested")]
+fn p2_forgotten_sends_and_reads_fail_closed() {
+    Case::new("p2_forgotten_sends_and_reads_fail_closed").run(|| {
+        runtime().block_on(async {
+            let (mut ours, _theirs) = small_pair().await;
+            let mut send = Box::pin(ours.send_all(vec![1; 16 << 20]));
+            assert!((&mut send).now_or_never().is_none());
+            std::mem::forget(send);
+            let error = ours.write(b"x").await.expect_err("torn");
+            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+            let (mut ours, mut theirs) = half().await;
+            let mut read = Box::pin(ours.read_owned(vec![0; 8]));
+            assert!((&mut read).now_or_never().is_none());
+            std::mem::forget(read);
+            theirs.write_all(b"lost").expect("sent");
+            sleep(5 * MS).await;
+            assert!(ours.recv().await.is_err(), "not out of order, but an error");
+        });
+    });
+}

@@ -313,3 +313,21 @@ fn b04_enter_errno_matrix() {
         assert_eq!(rings, 0, "{added:?}");
     });
 }
+
+/// The resolver's thread is not there in a child; a runtime built in the child gets its own.
+#[test]
+fn e13_a_child_looks_up_names() {
+    Case::new("e13_a_child_looks_up_names").run(|| {
+        let lookup = || {
+            runtime(1).block_on(async {
+                let name = corering::net::lookup_host("localhost:80");
+                let answer = corering::time::timeout(Duration::from_secs(3), name).await;
+                i32::from(!matches!(answer, Ok(Ok(_))))
+            })
+        };
+        if lookup() != 0 {
+            return harness::skip("this machine does not know localhost");
+        }
+        assert_eq!(forked(lookup), 0);
+    });
+}

@@ -116,6 +116,7 @@ impl Driver {
             self.0.state.borrow_mut().refill();
             let entered = self.enter_kernel(wait);
             self.reap();
+            self.serve_starved();
             if done || entered.is_err() || kernel::now() >= deadline {
                 return;
             }

@@ -302,17 +302,24 @@ impl Driver {
 
 /// Operations.
 impl Driver {
+    /// Submits an operation; its entry is made outside of the borrow, because a buffer's own code
+    /// takes part in that.
     pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+        drop(self.open_state()?);
+        let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         let mut state = self.open_state()?;
-        let token = state.slots.insert_single(waker.clone());
-        self.queue_op(&mut state, token, op.prepare(), op.link());
+        let token = state.slots.insert_single(waker);
+        self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
 
+    /// As [`submit_single`](Driver::submit_single), for one that completes any number of times.
     pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+        drop(self.open_state()?);
+        let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         let mut state = self.open_state()?;
-        let token = state.slots.insert_stream(waker.clone(), op.limit());
-        self.queue_op(&mut state, token, op.prepare(), op.link());
+        let token = state.slots.insert_stream(waker, op.limit());
+        self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
 

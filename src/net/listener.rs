@@ -53,13 +53,20 @@ const QUEUE_MAX: usize = 1024;
 pub struct TcpListener {
     fd: Fd,
     queue: RefCell<Queue>,
+    waiters: RefCell<Waiters>,
+}
+
+/// Who waits in `accept`. Apart from the queue, which is borrowed while wakers are replaced and
+/// dropped: the destructor of one may end another's wait.
+#[derive(Default)]
+struct Waiters {
+    /// The one whose waker the operation has.
+    last: Option<Waker>,
+    others: Vec<Waker>,
 }
 
 struct Queue {
     accept: SubmitMulti<AcceptMulti>,
-    /// Waiting futures other than the one whose waker the operation has.
-    others: Vec<Waker>,
-    last: Option<Waker>,
     backoff: Backoff,
     wait: Option<Sleep>,
 }
@@ -98,14 +105,13 @@ impl TcpListener {
         let accept = SubmitMulti::new(fd.driver(), op);
         let queue = Queue {
             accept,
-            others: Vec::new(),
-            last: None,
             backoff: Backoff::new(),
             wait: None,
         };
         TcpListener {
             fd,
             queue: RefCell::new(queue),
+            waiters: RefCell::default(),
         }
     }
 
@@ -129,7 +135,7 @@ impl TcpListener {
     /// # Cancel safety
     /// Dropping it drops the listener, and resets the connections that it had accepted.
     pub async fn into_std(self) -> io::Result<(std::net::TcpListener, Vec<TcpStream>)> {
-        let TcpListener { fd, queue } = self;
+        let TcpListener { fd, queue, .. } = self;
         let mut queue = queue.into_inner();
         let mut accepted = Vec::new();
         queue.accept.cancel();
@@ -291,27 +297,29 @@ impl Future for Accept<'_> {
 impl Accept<'_> {
     /// The operation wakes the last one that polled; whoever polled before is woken by hand.
     fn wait(&mut self, waker: &Waker) {
-        let mut queue = self.listener.queue.borrow_mut();
-        match queue.last.take() {
-            Some(last)
-                if !last.will_wake(waker)
-                    && !queue.others.iter().any(|other| other.will_wake(&last)) =>
-            {
-                queue.others.push(last);
+        let (own, last) = (waker.clone(), waker.clone());
+        let unneeded = {
+            let mut waiters = self.listener.waiters.borrow_mut();
+            let replaced = waiters.last.replace(last);
+            let known = |other: &Waker| {
+                own.will_wake(other) || waiters.others.iter().any(|known| known.will_wake(other))
+            };
+            match replaced {
+                Some(other) if !known(&other) => {
+                    waiters.others.push(other);
+                    None
+                }
+                replaced => replaced,
             }
-            _ => {}
-        }
-        queue.last = Some(waker.clone());
-        self.waiting = Some(waker.clone());
+        };
+        drop(unneeded);
+        self.waiting = Some(own);
     }
 
     /// This one waits no longer: somebody else must, for the next connection.
     fn leave(&mut self) {
         if let Some(own) = self.waiting.take() {
-            let (last, others) = {
-                let mut queue = self.listener.queue.borrow_mut();
-                (queue.last.take(), std::mem::take(&mut queue.others))
-            };
+            let Waiters { last, others } = self.listener.waiters.take();
             // Whoever polled last waits too, if that was not this one. Outside of the borrow:
             // dropping a waker may drop a future that waits here.
             let last = last.filter(|last| !last.will_wake(&own));

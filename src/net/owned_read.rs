@@ -123,12 +123,14 @@ impl<B: IoBufMut> Future for ReadOwned<'_, B> {
                 poll_first: false,
             };
             this.state = State::Receiving(Submit::new(&driver, op));
+            this.receiver.lend(true);
         }
         let State::Receiving(submit) = &mut this.state else {
             panic!("a read was polled after it had completed");
         };
         let (result, buf) = ready!(Pin::new(submit).poll(cx));
         this.state = State::Done;
+        this.receiver.lend(false);
         Poll::Ready((Self::result(result), buf))
     }
 }
@@ -152,6 +154,8 @@ impl<B: IoBufMut> Drop for ReadOwned<'_, B> {
             if submit.in_flight() {
                 submit.cancel();
                 self.receiver.adopt(Box::new(submit));
+            } else {
+                self.receiver.lend(false);
             }
         }
     }

@@ -42,6 +42,8 @@ enum Mode {
     InLine(Place),
     Heap(Submit<Recv<Vec<u8>>>),
     Late(Box<dyn LateRead>),
+    /// A `read_owned` is in flight; seen by another read only if it was forgotten.
+    Lent,
 }
 
 impl std::fmt::Debug for Mode {
@@ -51,6 +53,7 @@ impl std::fmt::Debug for Mode {
             Mode::InLine(_) => "InLine",
             Mode::Heap(_) => "Heap",
             Mode::Late(_) => "Late",
+            Mode::Lent => "Lent",
         })
     }
 }
@@ -142,6 +145,7 @@ impl Receiver {
                         _ => return Poll::Ready(self.taken(result, bytes)),
                     }
                 }
+                Mode::Lent => return Poll::Ready(Err(forgotten())),
                 Mode::Late(late) => {
                     let result = ready!(late.poll_late(cx));
                     self.mode = Mode::Multi;
@@ -293,6 +297,7 @@ impl Receiver {
                 let (result, bytes) = ready!(Pin::new(submit).poll(cx));
                 result.map(|_| Some(bytes))
             }
+            Mode::Lent => return Poll::Ready(Err(forgotten())),
             // It was cancelled when it was adopted.
             Mode::Late(late) => ready!(late.poll_late(cx)).map(Some),
         };
@@ -308,6 +313,11 @@ impl Receiver {
         }
     }
 
+    /// A `read_owned` begins, or has come to its end.
+    pub(super) fn lend(&mut self, lent: bool) {
+        self.mode = if lent { Mode::Lent } else { Mode::Multi };
+    }
+
     /// A `read_owned` was dropped in flight: what it brings is read next.
     pub(super) fn adopt(&mut self, late: Box<dyn LateRead>) {
         self.mode = Mode::Late(late);
@@ -320,6 +330,11 @@ impl Drop for Receiver {
             self.fd.driver().leave_line(place);
         }
     }
+}
+
+/// Two receives in flight would complete in any order, so there is no other way out.
+fn forgotten() -> io::Error {
+    io::Error::other("a read_owned of this stream was forgotten: its bytes are lost, close it")
 }
 
 /// An error that is delivered by the next read.

@@ -63,30 +63,6 @@ impl fmt::Display for Torn {
 
 impl std::error::Error for Torn {}
 
-/// Marks the stream as torn, unless the send completes.
-struct TornGuard<'a> {
-    torn: &'a Cell<bool>,
-    in_flight: bool,
-}
-
-impl Drop for TornGuard<'_> {
-    fn drop(&mut self) {
-        if self.in_flight {
-            self.torn.set(true);
-        }
-    }
-}
-
-impl TornGuard<'_> {
-    /// Awaits a send; dropped before its end, it tears the stream.
-    async fn run<F: Future>(mut self, send: F) -> F::Output {
-        self.in_flight = true;
-        let output = send.await;
-        self.in_flight = false;
-        output
-    }
-}
-
 impl Sender {
     pub(super) fn new(fd: Fd) -> Sender {
         let queue = Some(SendQueue::new(fd.clone()));
@@ -202,11 +178,13 @@ impl Sender {
         poll_fn(|cx| self.poll_flush(cx)).await
     }
 
-    fn guard(&self) -> TornGuard<'_> {
-        TornGuard {
-            torn: &self.torn,
-            in_flight: false,
-        }
+    /// Awaits a send. From its start to its end the stream counts as torn: so it is, whether the
+    /// future is dropped in between or forgotten.
+    async fn tearing<F: Future>(&self, send: F) -> F::Output {
+        self.torn.set(true);
+        let output = send.await;
+        self.torn.set(false);
+        output
     }
 
     pub(super) fn send<B: IoBuf>(&self, buf: B) -> Sending<'_, B> {
@@ -229,7 +207,7 @@ impl Sender {
             return (Err(error), bufs);
         }
         let op = SendVectored::new(self.fd.clone(), bufs, false);
-        self.guard().run(Submit::new(self.fd.driver(), op)).await
+        self.tearing(Submit::new(self.fd.driver(), op)).await
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
@@ -260,7 +238,7 @@ impl Sender {
                 _ => unreachable!("the result of a zero-copy send comes first"),
             })
         });
-        let result = self.guard().run(sent).await;
+        let result = self.tearing(sent).await;
         (
             result,
             ZeroCopyBuf {
@@ -324,6 +302,8 @@ impl<B: IoBuf> Sending<'_, B> {
             buf: buf.slice(self.sent..),
             all: self.all,
         };
+        // Until it completes: a send that is dropped, or forgotten, has torn the stream.
+        self.sender.torn.set(true);
         self.state = State::InFlight(Submit::new(self.sender.fd.driver(), op));
     }
 
@@ -345,6 +325,7 @@ impl<B: IoBuf> Sending<'_, B> {
     /// A part was sent; what is said of it, unless the rest follows.
     fn advance(&mut self, result: io::Result<usize>, buf: B) -> Option<BufResult<usize, B>> {
         self.state = State::Done;
+        self.sender.torn.set(false);
         match result {
             Err(error) => return Some((Err(error), buf)),
             Ok(n) => self.sent += n,
@@ -383,16 +364,6 @@ impl<B: IoBuf> Future for Sending<'_, B> {
             };
             if let Some(output) = done {
                 return Poll::Ready(output);
-            }
-        }
-    }
-}
-
-impl<B: IoBuf> Drop for Sending<'_, B> {
-    fn drop(&mut self) {
-        if let State::InFlight(submit) = &self.state {
-            if submit.in_flight() || self.sent > 0 {
-                self.sender.torn.set(true);
             }
         }
     }
