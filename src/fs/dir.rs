@@ -161,9 +161,13 @@ fn removal(dir: Option<&Fd>, path: CString, directory: bool) -> Remove {
     }
 }
 
-/// Opens a directory for its listing. Below `dir` a symbolic link is not followed.
-async fn open_directory(driver: &Driver, dir: Option<&Fd>, path: &CString) -> io::Result<Fd> {
-    let follow = if dir.is_none() { 0 } else { libc::O_NOFOLLOW };
+/// Opens a directory for its listing. `follow` is 0, or `O_NOFOLLOW` where a symbolic link is none.
+async fn open_directory(
+    driver: &Driver,
+    dir: Option<&Fd>,
+    path: &CString,
+    follow: libc::c_int,
+) -> io::Result<Fd> {
     let op = || OpenAt {
         driver: driver.clone(),
         dir: dir.cloned(),
@@ -192,11 +196,12 @@ pub async fn remove_dir_all(path: impl AsRef<Path>) -> io::Result<()> {
     if symlink_metadata(path).await?.is_symlink() {
         return super::remove_file(path).await;
     }
-    let root = open_directory(&driver, None, &name).await?;
+    // Somebody may have put a link there since: that is an error then, and its target stands.
+    let root = open_directory(&driver, None, &name, libc::O_NOFOLLOW).await?;
     let mut levels = vec![Level::new(root, name)];
     while let Some(level) = levels.last_mut() {
         if let Some(name) = level.directories.pop() {
-            match open_directory(&driver, Some(&level.fd), &name).await {
+            match open_directory(&driver, Some(&level.fd), &name, libc::O_NOFOLLOW).await {
                 Ok(fd) => levels.push(Level::new(fd, name)),
                 // It has become a file or a link meanwhile.
                 Err(error) if is_no_directory(&error) => {
@@ -280,7 +285,7 @@ impl Level {
 pub async fn read_dir(path: impl AsRef<Path>) -> io::Result<ReadDir> {
     let name = c_path(path.as_ref())?;
     let driver = Driver::current();
-    let fd = open_directory(&driver, None, &name).await?;
+    let fd = open_directory(&driver, None, &name, 0).await?;
     Ok(ReadDir::of(fd, path.as_ref().to_path_buf()))
 }
 
