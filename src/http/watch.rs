@@ -23,18 +23,33 @@ enum Phase {
 #[derive(Debug)]
 pub(super) struct Watch {
     phase: Cell<Phase>,
+    /// hyper has bytes that the socket does not take yet; perhaps of an answer whose body is
+    /// dropped. `write_time` is their limit.
+    stuck: Cell<bool>,
 }
 
 impl Watch {
     pub(super) fn new() -> Watch {
         Watch {
             phase: Cell::new(Phase::Idle(Instant::now())),
+            stuck: Cell::new(false),
         }
     }
 
     fn has_read(&self) {
         if let Phase::Idle(_) = self.phase.get() {
             self.phase.set(Phase::Head(Instant::now()));
+        }
+    }
+
+    /// A write was tried. The time of what comes next begins when the answer has left.
+    fn has_written(&self, taken: bool) {
+        if self.stuck.replace(!taken) && taken {
+            match self.phase.get() {
+                Phase::Idle(_) => self.phase.set(Phase::Idle(Instant::now())),
+                Phase::Head(_) => self.phase.set(Phase::Head(Instant::now())),
+                Phase::Busy => {}
+            }
         }
     }
 
@@ -47,6 +62,7 @@ impl Watch {
     /// Until when the connection may go on like this.
     pub(super) fn deadline(&self, limits: &Limits) -> Option<Instant> {
         match self.phase.get() {
+            _ if self.stuck.get() => None,
             Phase::Idle(since) => Some(since + limits.idle_time),
             Phase::Head(since) => Some(since + limits.header_time),
             Phase::Busy => None,
@@ -97,19 +113,23 @@ impl hyper::rt::Read for Watched {
 
 impl hyper::rt::Write for Watched {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        hyper::rt::Write::poll_write(self.stream(), cx, buf)
+        let wrote = hyper::rt::Write::poll_write(self.as_mut().stream(), cx, buf);
+        self.watch.has_written(wrote.is_ready());
+        wrote
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        hyper::rt::Write::poll_write_vectored(self.stream(), cx, bufs)
+        let wrote = hyper::rt::Write::poll_write_vectored(self.as_mut().stream(), cx, bufs);
+        self.watch.has_written(wrote.is_ready());
+        wrote
     }
 
     fn is_write_vectored(&self) -> bool {
