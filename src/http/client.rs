@@ -261,8 +261,10 @@ impl Pool {
         host.has_idle(self.limits.idle_time);
         loop {
             let mut idle = host.idle.borrow_mut().pop()?;
-            // Ready in the same turn, or after the connection's task has had its own.
-            if idle.sender.ready().await.is_ok() {
+            // Ready in the same turn, or after the connection's task has had its own; unless the
+            // server answered early, and does not read the rest of the request before.
+            let ready = timeout(self.limits.connect_time, idle.sender.ready()).await;
+            if matches!(ready, Ok(Ok(()))) {
                 return Some(idle.sender);
             }
         }
