@@ -207,6 +207,9 @@ impl Plan {
                 }
                 Err(why) => {
                     add(&counters.errors, 1);
+                    // Counted here: the check afterwards shall not find it, and count it again.
+                    let _ =
+                        corering::fs::remove_file(self.downloads.join(object_name(index))).await;
                     eprintln!("corering: {}: {why}", object_name(index));
                 }
             }
