@@ -44,7 +44,8 @@ pub async fn write_atomic(path: impl AsRef<Path>, contents: impl IoBuf) -> io::R
     let driver = Driver::current();
     let directory = File::open(parent(path)).await?;
     let mode = match symlink_metadata(path).await {
-        Ok(old) if old.is_file() => Some(old.mode() & 0o7777),
+        // Not set-user-ID and its kin, as after any write: the new file may have another owner.
+        Ok(old) if old.is_file() => Some(old.mode() & 0o777),
         Ok(old) if old.is_dir() => return Err(io::Error::from_raw_os_error(libc::EISDIR)),
         Ok(_) => None,
         Err(error) if error.kind() == ErrorKind::NotFound => None,
