@@ -3,9 +3,9 @@
 #![allow(clippy::disallowed_methods)] // A test uses sockets and the clock the plain way.
 
 use corering::Runtime;
-use corering::http::{Client, ClientError, ClientLimits, Limits, serve};
+use corering::http::{Client, ClientError, ClientLimits, Limits, ServeDir, serve};
 use corering::net::TcpListener;
-use corering::time::sleep;
+use corering::time::{sleep, timeout};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
@@ -275,4 +275,90 @@ fn the_client_limits_its_connections_and_its_patience() {
         assert!(matches!(error, ClientError::Connect(..)), "{error}");
     });
     assert_eq!(peak.load(Ordering::SeqCst), 3);
+}
+
+/// A server that answers early, reads no more and keeps the connection: the next request to it is
+/// answered or refused in time, on another connection.
+#[test]
+fn the_client_does_not_wait_for_a_stuck_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 1024]);
+            let _ = stream.write_all(b"HTTP/1.1 413 no\r\ncontent-length: 0\r\n\r\n");
+            kept.push(stream);
+        }
+    });
+    corering::block_on(async {
+        let client = Client::new(ClientLimits {
+            connect_time: 300 * MS,
+            read_time: 300 * MS,
+            ..ClientLimits::default()
+        });
+        let url: Uri = format!("http://{address}/").parse().unwrap();
+        let mut large = Request::new(Full::new(Bytes::from(vec![0; 30_000_000])));
+        *large.method_mut() = hyper::Method::POST;
+        *large.uri_mut() = url.clone();
+        // Whether the early answer is seen depends on the race; that it ends does not.
+        drop(client.request(large).await);
+        let second = timeout(10_000 * MS, client.get(&url)).await;
+        assert_eq!(second.expect("in time").unwrap().status().as_u16(), 413);
+    });
+}
+
+/// A client that pauses before it reads the end of a large file gets all of it: what is still
+/// being sent is not idle.
+#[test]
+fn a_slow_reader_gets_the_whole_answer() {
+    let directory = std::env::temp_dir().join(format!("corering-slow-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    let sizes: Vec<usize> = (0..32).map(|i| 500_000 + i * 128 * 1024).collect();
+    for size in &sizes {
+        let file = std::fs::File::create(directory.join(size.to_string())).unwrap();
+        file.set_len(*size as u64).unwrap();
+    }
+    let mut runtime = Runtime::new().unwrap();
+    let (listener, address) = runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        (listener, address)
+    });
+    let read = move |size: usize| {
+        let mut stream = connect(address);
+        write!(stream, "GET /{size} HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+        thread::sleep(1500 * MS);
+        let mut stream = std::io::BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            std::io::BufRead::read_line(&mut stream, &mut line).unwrap();
+        }
+        let mut body = vec![0; size];
+        stream.read_exact(&mut body).map_err(|_| size)
+    };
+    let clients = thread::spawn(move || {
+        let readers = sizes
+            .into_iter()
+            .map(|size| thread::spawn(move || read(size)));
+        let readers: Vec<_> = readers.collect();
+        let ended = readers.into_iter().map(|reader| reader.join().unwrap());
+        ended.filter_map(Result::err).collect::<Vec<_>>()
+    });
+    let cut = runtime.block_on(async {
+        let service = ServeDir::open(&directory).await.unwrap().into_service();
+        let limits = Limits {
+            idle_time: 500 * MS,
+            ..Limits::default()
+        };
+        corering::spawn(serve(listener, service, limits));
+        while !clients.is_finished() {
+            sleep(10 * MS).await;
+        }
+        clients.join().unwrap()
+    });
+    std::fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(cut, Vec::<usize>::new(), "sizes that came in part");
 }

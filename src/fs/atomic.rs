@@ -26,8 +26,8 @@ const NAMES_MAX: usize = 4;
 /// the old content or the new one, and after `Ok` the new one is on the disk.
 ///
 /// The content is written to a temporary file beside it (`.name.`*16 digits*`.tmp`), which is
-/// synced and renamed over `path`; then the directory is synced. The new file has the permissions
-/// of a regular file that it replaces, otherwise the mode `0o666` less the umask; owner, other
+/// synced and renamed over `path`; then the directory is synced. The new file has the read, write
+/// and execute permissions of a regular file that it replaces, otherwise the mode `0o666` less the umask; owner, other
 /// names and extended attributes are not carried over. A symbolic link is replaced, not followed.
 ///
 /// # Errors

@@ -277,6 +277,8 @@ impl Pool {
         let failed = |error| ClientError::Connect(format!("{name}:{port}"), error);
         let stream = connecting.await.map_err(failed)?;
         let _ = stream.set_nodelay(true);
+        // A body that the server does not take keeps its connection no longer than that.
+        let _ = stream.set_user_timeout(Some(self.limits.read_time));
         let (sender, connection) = handshake(stream).await.map_err(ClientError::Http)?;
         // It ends with its sender, or with the server; its errors reach whoever waits for it.
         drop(crate::spawn(connection));
