@@ -27,8 +27,9 @@ const NAMES_MAX: usize = 4;
 ///
 /// The content is written to a temporary file beside it (`.name.`*16 digits*`.tmp`), which is
 /// synced and renamed over `path`; then the directory is synced. The new file has the read, write
-/// and execute permissions of a regular file that it replaces, otherwise the mode `0o666` less the umask; owner, other
-/// names and extended attributes are not carried over. A symbolic link is replaced, not followed.
+/// and execute permissions of a regular file that it replaces, otherwise the mode `0o666` less
+/// the umask; owner, other names and extended attributes are not carried over. A symbolic link is
+/// replaced, not followed.
 ///
 /// # Errors
 /// What the kernel says. The old file is as it was and the temporary one is removed, unless the
