@@ -14,6 +14,7 @@
 
 pub(crate) mod bell;
 pub(crate) mod buf_ring;
+pub(crate) mod current;
 mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
@@ -36,6 +37,7 @@ pub(crate) use self::end::StopPlace;
 
 use self::bell::Bell;
 use self::buf_ring::{Pool, PoolConfig};
+use self::current::EnterGuard;
 use self::end::Stop;
 use self::kernel::{Kernel, Wait};
 use self::probe::Features;
@@ -169,19 +171,6 @@ thread_local! {
     static CURRENT: RefCell<Option<Driver>> = const { RefCell::new(None) };
 }
 
-/// Makes a driver the thread's current one until it is dropped.
-pub(crate) struct EnterGuard {
-    previous: Option<Driver>,
-}
-
-impl Drop for EnterGuard {
-    fn drop(&mut self) {
-        let previous = self.previous.take();
-        // A thread that ends may have no thread-locals any more.
-        let _ = CURRENT.try_with(|current| current.replace(previous));
-    }
-}
-
 impl Driver {
     /// A driver on a ring of its own, for this thread.
     pub(crate) fn new(config: Config) -> io::Result<Driver> {
@@ -238,13 +227,8 @@ impl Driver {
     }
 
     /// Makes this the thread's current driver.
-    pub(crate) fn enter(&self) -> EnterGuard {
-        EnterGuard {
-            // A thread that ends may have no thread-locals any more; its runtime still goes.
-            previous: CURRENT
-                .try_with(|current| current.replace(Some(self.clone())))
-                .unwrap_or_default(),
-        }
+    pub(crate) fn enter(&self) -> EnterGuard<Driver> {
+        EnterGuard::new(&CURRENT, self.clone())
     }
 
     pub(crate) fn bell(&self) -> &Arc<Bell> {

@@ -4,6 +4,7 @@ use super::handle::{Context as CoreContext, Shared};
 use super::metrics::Metrics;
 use super::shutdown::CoreReport;
 use crate::driver::bell::Bell;
+use crate::driver::current::EnterGuard;
 use crate::driver::kernel::{Wait, now};
 use crate::driver::refusal::BuildError;
 use crate::driver::{self, Driver};
@@ -55,10 +56,10 @@ thread_local! {
 
 /// Everything that makes this core the thread's current one.
 struct Entered {
-    _driver: driver::EnterGuard,
+    _driver: EnterGuard<Driver>,
     _executor: crate::task::EnterGuard,
-    _timers: time::EnterGuard,
-    _context: super::handle::EnterGuard,
+    _timers: EnterGuard<Timers>,
+    _context: EnterGuard<CoreContext>,
 }
 
 /// The thread runs a loop until this is dropped.

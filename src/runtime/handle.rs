@@ -1,5 +1,6 @@
 //! Reaching a runtime: from its own tasks, from its other cores, and from foreign threads.
 
+use crate::driver::current::EnterGuard;
 use crate::driver::submit::Submit;
 use crate::driver::{Driver, StopPlace};
 use crate::op::Nop;
@@ -43,27 +44,10 @@ thread_local! {
     static CURRENT: RefCell<Option<Context>> = const { RefCell::new(None) };
 }
 
-/// Makes a core the thread's current one until it is dropped.
-pub(super) struct EnterGuard {
-    previous: Option<Context>,
-}
-
 impl Context {
-    pub(super) fn enter(self) -> EnterGuard {
-        EnterGuard {
-            // A thread that ends may have no thread-locals any more; its runtime still goes.
-            previous: CURRENT
-                .try_with(|current| current.replace(Some(self)))
-                .unwrap_or_default(),
-        }
-    }
-}
-
-impl Drop for EnterGuard {
-    fn drop(&mut self) {
-        let previous = self.previous.take();
-        // A thread that ends may have no thread-locals any more.
-        let _ = CURRENT.try_with(|current| current.replace(previous));
+    /// Makes this core the thread's current one.
+    pub(super) fn enter(self) -> EnterGuard<Context> {
+        EnterGuard::new(&CURRENT, self)
     }
 }
 

@@ -32,6 +32,7 @@ pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 
+use crate::driver::current::EnterGuard;
 use crate::driver::kernel;
 use heap::{Heap, Key};
 use std::cell::RefCell;
@@ -47,28 +48,10 @@ thread_local! {
     static CURRENT: RefCell<Option<Timers>> = const { RefCell::new(None) };
 }
 
-/// Makes timers the thread's current ones until it is dropped.
-pub(crate) struct EnterGuard {
-    previous: Option<Timers>,
-}
-
-impl Drop for EnterGuard {
-    fn drop(&mut self) {
-        let previous = self.previous.take();
-        // A thread that ends may have no thread-locals any more.
-        let _ = CURRENT.try_with(|current| current.replace(previous));
-    }
-}
-
 impl Timers {
     /// Makes these the thread's current timers.
-    pub(crate) fn enter(&self) -> EnterGuard {
-        EnterGuard {
-            // A thread that ends may have no thread-locals any more; its runtime still goes.
-            previous: CURRENT
-                .try_with(|current| current.replace(Some(self.clone())))
-                .unwrap_or_default(),
-        }
+    pub(crate) fn enter(&self) -> EnterGuard<Timers> {
+        EnterGuard::new(&CURRENT, self.clone())
     }
 
     fn current() -> Timers {
