@@ -116,12 +116,7 @@ impl<B: IoBufMut> Future for ReadOwned<'_, B> {
             }
             let fd = this.receiver.fd().clone();
             let driver = fd.driver().clone();
-            let op = Recv {
-                fd,
-                buf,
-                flags: 0,
-                poll_first: false,
-            };
+            let op = Recv { fd, buf };
             this.state = State::Receiving(Submit::new(&driver, op));
             this.receiver.lend(true);
         }

@@ -141,7 +141,7 @@ impl Receiver {
                     self.mode = Mode::Multi;
                     match &result {
                         // Cancelled by a `read_owned` that was dropped before it began.
-                        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+                        Err(error) if is_cancelled(error) => {}
                         _ => return Poll::Ready(self.taken(result, bytes)),
                     }
                 }
@@ -150,7 +150,7 @@ impl Receiver {
                     let result = ready!(late.poll_late(cx));
                     self.mode = Mode::Multi;
                     match result {
-                        Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+                        Err(error) if is_cancelled(&error) => {}
                         Err(error) => return Poll::Ready(Err(error)),
                         Ok(bytes) => return Poll::Ready(self.taken(Ok(bytes.len()), bytes)),
                     }
@@ -184,8 +184,6 @@ impl Receiver {
         let op = Recv {
             fd: self.fd.clone(),
             buf,
-            flags: 0,
-            poll_first: false,
         };
         Submit::new(self.fd.driver(), op)
     }
@@ -308,7 +306,7 @@ impl Receiver {
                 self.current = self.taken(Ok(bytes.len()), bytes)?;
                 Poll::Ready(Ok(true))
             }
-            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => Poll::Ready(Ok(false)),
+            Err(error) if is_cancelled(&error) => Poll::Ready(Ok(false)),
             Err(error) => Poll::Ready(Err(error)),
         }
     }
@@ -330,6 +328,11 @@ impl Drop for Receiver {
             self.fd.driver().leave_line(place);
         }
     }
+}
+
+/// Whether an operation ended because this stream asked for it; nothing is lost by that.
+fn is_cancelled(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ECANCELED)
 }
 
 /// Two receives in flight would complete in any order, so there is no other way out.

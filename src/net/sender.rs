@@ -206,7 +206,7 @@ impl Sender {
         if let Err(error) = self.ready_to_send().await {
             return (Err(error), bufs);
         }
-        let op = SendVectored::new(self.fd.clone(), bufs, false);
+        let op = SendVectored::new(self.fd.clone(), bufs);
         self.tearing(Submit::new(self.fd.driver(), op)).await
     }
 

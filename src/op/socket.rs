@@ -14,9 +14,6 @@ use io_uring::{cqueue, opcode, squeue};
 use socket2::SockAddr;
 use std::io;
 
-/// `IORING_RECVSEND_POLL_FIRST`: wait before the first try, which would find nothing.
-const POLL_FIRST: u16 = 1;
-
 /// Accepts connections until it is told to stop (`accept4`, multishot).
 #[derive(Debug)]
 pub(crate) struct AcceptMulti {
@@ -134,9 +131,6 @@ impl Multi for RecvMulti {
 pub(crate) struct Recv<B> {
     pub(crate) fd: Fd,
     pub(crate) buf: B,
-    pub(crate) flags: i32,
-    /// Nothing is expected to be there yet.
-    pub(crate) poll_first: bool,
 }
 
 // SAFETY: the buffer's memory stays where it is (`IoBufMut`), and the operation owns it.
@@ -144,9 +138,7 @@ unsafe impl<B: IoBufMut> Op for Recv<B> {
     fn prepare(&mut self) -> squeue::Entry {
         let room = self.buf.as_uninit();
         let (ptr, len) = (room.as_mut_ptr().cast(), clamp(room.len()));
-        let ioprio = if self.poll_first { POLL_FIRST } else { 0 };
-        let entry = opcode::Recv::new(self.fd.target(), ptr, len);
-        entry.ioprio(ioprio).flags(self.flags).build()
+        opcode::Recv::new(self.fd.target(), ptr, len).build()
     }
 }
 
@@ -197,12 +189,11 @@ pub(crate) struct SendVectored<B> {
     bufs: Vec<B>,
     pieces: Pieces,
     header: Box<libc::msghdr>,
-    all: bool,
 }
 
 impl<B: IoBuf> SendVectored<B> {
     /// At most 1024 buffers take part.
-    pub(crate) fn new(fd: Fd, bufs: Vec<B>, all: bool) -> SendVectored<B> {
+    pub(crate) fn new(fd: Fd, bufs: Vec<B>) -> SendVectored<B> {
         let pieces = Pieces::to_read(&bufs);
         // SAFETY: an all-zero header is a valid, empty one.
         let mut header: Box<libc::msghdr> = Box::new(unsafe { std::mem::zeroed() });
@@ -214,7 +205,6 @@ impl<B: IoBuf> SendVectored<B> {
             bufs,
             pieces,
             header,
-            all,
         }
     }
 }
@@ -223,7 +213,7 @@ impl<B: IoBuf> SendVectored<B> {
 unsafe impl<B: IoBuf> Op for SendVectored<B> {
     fn prepare(&mut self) -> squeue::Entry {
         debug_assert_eq!(self.pieces.as_ptr(), self.header.msg_iov.cast_const());
-        let flags = send_flags(self.all) as u32;
+        let flags = send_flags(false) as u32;
         opcode::SendMsg::new(self.fd.target(), &*self.header)
             .flags(flags)
             .build()
