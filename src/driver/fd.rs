@@ -11,6 +11,29 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 
+/// An open descriptor's number, alone: whoever has it is the one to close it. Dropping it closes
+/// nothing, because only the driver knows whose number it is, this process's or a simulation's.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use = "a number that is dropped stays open"]
+pub(crate) struct Number(RawFd);
+
+impl Number {
+    /// A number that a kernel has given out for this caller alone.
+    pub(crate) fn new(raw: RawFd) -> Number {
+        Number(raw)
+    }
+
+    pub(crate) fn get(&self) -> RawFd {
+        self.0
+    }
+
+    /// The number as the standard library owns it.
+    pub(crate) fn into_owned(self) -> OwnedFd {
+        // SAFETY: a number is open and has one owner, which it leaves here.
+        unsafe { OwnedFd::from_raw_fd(self.0) }
+    }
+}
+
 /// A shared descriptor of this core.
 #[derive(Clone)]
 pub(crate) struct Fd(Rc<Inner>);
@@ -23,8 +46,13 @@ struct Inner {
 impl Fd {
     /// Takes over an open descriptor.
     pub(crate) fn new(fd: OwnedFd, driver: &Driver) -> Fd {
+        Fd::from_number(Number(fd.into_raw_fd()), driver)
+    }
+
+    /// Takes over a number that the kernel has just given out.
+    pub(crate) fn from_number(number: Number, driver: &Driver) -> Fd {
         Fd(Rc::new(Inner {
-            raw: fd.into_raw_fd(),
+            raw: number.0,
             driver: driver.clone(),
         }))
     }
@@ -44,15 +72,14 @@ impl Fd {
     }
 
     /// The descriptor alone, if no operation and no other handle has it.
-    pub(crate) fn try_unwrap(self) -> Result<OwnedFd, Fd> {
+    pub(crate) fn try_unwrap(self) -> Result<Number, Fd> {
         let inner = Rc::try_unwrap(self.0).map_err(Fd)?;
         let raw = inner.raw;
         let inner = std::mem::ManuallyDrop::new(inner);
         // SAFETY: `inner` is never dropped nor used again, so its driver is read out once.
         let driver = unsafe { std::ptr::read(&inner.driver) };
         drop(driver);
-        // SAFETY: the number is open, and with `inner` forgotten this is its only owner.
-        Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+        Ok(Number(raw))
     }
 
     /// Another descriptor of the same open file, for code outside of the runtime.
@@ -63,9 +90,7 @@ impl Fd {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        // SAFETY: the number was taken over from an `OwnedFd`, and the last clone is gone.
-        let fd = unsafe { OwnedFd::from_raw_fd(self.raw) };
-        self.driver.close(fd);
+        self.driver.close(Number(self.raw));
     }
 }
 

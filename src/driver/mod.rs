@@ -39,6 +39,7 @@ use self::bell::Bell;
 use self::buf_ring::{Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
+use self::fd::Number;
 use self::kernel::{Kernel, Wait};
 use self::probe::Features;
 use self::ring::{Ring, RingConfig};
@@ -49,7 +50,7 @@ use io_uring::{opcode, squeue, types};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -459,10 +460,10 @@ impl Driver {
     }
 
     /// Closes a descriptor that no operation uses any more.
-    pub(crate) fn close(&self, fd: OwnedFd) {
+    pub(crate) fn close(&self, fd: Number) {
         if let Ok(mut state) = self.0.state.try_borrow_mut() {
             if state.is_usable() {
-                let entry = opcode::Close::new(types::Fd(fd.into_raw_fd())).build();
+                let entry = opcode::Close::new(types::Fd(fd.get())).build();
                 let entry = entry
                     .flags(squeue::Flags::SKIP_SUCCESS)
                     .user_data(note::CLOSE);

@@ -4,7 +4,7 @@
 //! a clock, so a simulated kernel has one place to answer from. None of them waits for a peer or
 //! a disk's data; those that walk a path say so.
 
-use super::fd::Fd;
+use super::fd::{Fd, Number};
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -174,11 +174,9 @@ pub(crate) fn send_msg_ring(fd: RawFd, user_data: u64) -> io::Result<()> {
 }
 
 /// `close(2)`; an error of the file system surfaces here, the number is free in any case.
-pub(crate) fn close(fd: OwnedFd) -> io::Result<()> {
-    use std::os::fd::IntoRawFd;
-    let raw = fd.into_raw_fd();
+pub(crate) fn close(fd: Number) -> io::Result<()> {
     // SAFETY: the number was owned and is given up here.
-    check(unsafe { libc::close(raw) }).map(drop)
+    check(unsafe { libc::close(fd.get()) }).map(drop)
 }
 
 /// A close-on-exec socket of this kind. It may block: the ring waits for it anyway.
@@ -186,11 +184,28 @@ pub(crate) fn socket(
     domain: socket2::Domain,
     kind: socket2::Type,
     protocol: Option<socket2::Protocol>,
-) -> io::Result<OwnedFd> {
-    socket2::Socket::new(domain, kind, protocol).map(OwnedFd::from)
+) -> io::Result<Number> {
+    use std::os::fd::IntoRawFd;
+    let socket = socket2::Socket::new(domain, kind, protocol)?;
+    Ok(Number::new(socket.into_raw_fd()))
 }
 
-/// Reads and sets options and names of a socket: every one answers at once.
+/// Gives a socket a name (`bind(2)`).
+pub(crate) fn bind(fd: &Fd, address: &SockAddr) -> io::Result<()> {
+    sock(fd).bind(address)
+}
+
+/// Takes connections from now on (`listen(2)`).
+pub(crate) fn listen(fd: &Fd, backlog: i32) -> io::Result<()> {
+    sock(fd).listen(backlog)
+}
+
+/// The error that the socket has met and nobody has seen (`SO_ERROR`).
+pub(crate) fn take_error(fd: &Fd) -> io::Result<Option<io::Error>> {
+    sock(fd).take_error()
+}
+
+/// Reads and sets options of a socket: every one answers at once.
 pub(crate) fn sock(fd: &Fd) -> SockRef<'_> {
     SockRef::from(fd)
 }

@@ -120,7 +120,7 @@ impl File {
     pub fn try_into_std(self) -> Result<StdFile, File> {
         let File { fd, syncs } = self;
         match fd.try_unwrap() {
-            Ok(fd) => Ok(StdFile::from(fd)),
+            Ok(fd) => Ok(StdFile::from(fd.into_owned())),
             Err(fd) => Err(File { fd, syncs }),
         }
     }
@@ -152,7 +152,7 @@ impl File {
     pub async fn close(self) -> io::Result<()> {
         let driver = self.fd.driver().clone();
         let fd = self.fd.try_unwrap().map_err(|_| busy())?;
-        Submit::new(&driver, Close(Some(fd))).await
+        Submit::new(&driver, Close(fd)).await
     }
 }
 

@@ -146,7 +146,7 @@ impl TcpListener {
         }
         drop(queue);
         match fd.try_unwrap() {
-            Ok(fd) => Ok((std::net::TcpListener::from(fd), accepted)),
+            Ok(fd) => Ok((std::net::TcpListener::from(fd.into_owned()), accepted)),
             Err(_) => Err(io::ErrorKind::ResourceBusy.into()),
         }
     }
@@ -204,7 +204,7 @@ impl TcpListener {
 
     /// The error that the socket has stored, and takes it away (`SO_ERROR`).
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        sys::sock(&self.fd).take_error()
+        sys::take_error(&self.fd)
     }
 
     fn poll_accept(&self, stop: &mut StopPlace, cx: &mut Context<'_>) -> Poll<io::Result<Fd>> {

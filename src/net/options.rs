@@ -16,30 +16,30 @@ pub(super) fn socket_addr(address: SockAddr) -> io::Result<SocketAddr> {
     })
 }
 
-/// The options that a TCP socket has before and after it is connected; `self.sock()` is the
+/// The options that a TCP socket has before and after it is connected; `self.fd()` is the
 /// socket.
 macro_rules! tcp_options {
     () => {
         /// Whether small segments are sent at once (`TCP_NODELAY`).
         pub fn nodelay(&self) -> io::Result<bool> {
-            self.sock().tcp_nodelay()
+            sys::sock(self.fd()).tcp_nodelay()
         }
 
         /// Sets whether small segments are sent at once, instead of waiting for more or for the
         /// peer's acknowledgement. Off by default, as the kernel has it.
         pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
-            self.sock().set_tcp_nodelay(nodelay)
+            sys::sock(self.fd()).set_tcp_nodelay(nodelay)
         }
 
         /// How long a close waits for unsent data (`SO_LINGER`).
         pub fn linger(&self) -> io::Result<Option<Duration>> {
-            self.sock().linger()
+            sys::sock(self.fd()).linger()
         }
 
         /// Sets how long a close waits for unsent data, in whole seconds. The wait blocks the
         /// core; zero resets the connection at the close instead.
         pub fn set_linger(&self, linger: Option<Duration>) -> io::Result<()> {
-            self.sock().set_linger(linger)
+            sys::sock(self.fd()).set_linger(linger)
         }
 
         /// Resets the connection when it is closed.
@@ -49,12 +49,12 @@ macro_rules! tcp_options {
 
         /// Whether an idle connection is probed (`SO_KEEPALIVE`).
         pub fn keepalive(&self) -> io::Result<bool> {
-            self.sock().keepalive()
+            sys::sock(self.fd()).keepalive()
         }
 
         /// Sets whether an idle connection is probed, at the system's own intervals.
         pub fn set_keepalive(&self, keepalive: bool) -> io::Result<()> {
-            self.sock().set_keepalive(keepalive)
+            sys::sock(self.fd()).set_keepalive(keepalive)
         }
 
         /// Probes an idle connection after `idle`, every `interval`, and gives it up after
@@ -70,89 +70,93 @@ macro_rules! tcp_options {
                 .with_time(idle)
                 .with_interval(interval)
                 .with_retries(retries);
-            self.sock().set_tcp_keepalive(&params)
+            sys::sock(self.fd()).set_tcp_keepalive(&params)
         }
 
         /// How long sent data may stay without an acknowledgement (`TCP_USER_TIMEOUT`).
         pub fn user_timeout(&self) -> io::Result<Option<Duration>> {
-            self.sock().tcp_user_timeout()
+            sys::sock(self.fd()).tcp_user_timeout()
         }
 
         /// Sets how long sent data may stay without an acknowledgement before the connection is
         /// given up.
         pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-            self.sock().set_tcp_user_timeout(timeout)
+            sys::sock(self.fd()).set_tcp_user_timeout(timeout)
         }
 
         /// The size of the kernel's send buffer, in bytes (`SO_SNDBUF`; it doubles what was set).
         pub fn send_buffer_size(&self) -> io::Result<u32> {
-            self.sock().send_buffer_size().map(|size| size as u32)
+            sys::sock(self.fd())
+                .send_buffer_size()
+                .map(|size| size as u32)
         }
 
         /// Sets the size of the kernel's send buffer, in bytes.
         pub fn set_send_buffer_size(&self, bytes: u32) -> io::Result<()> {
-            self.sock().set_send_buffer_size(bytes as usize)
+            sys::sock(self.fd()).set_send_buffer_size(bytes as usize)
         }
 
         /// The size of the kernel's receive buffer, in bytes (`SO_RCVBUF`; it doubles what was
         /// set).
         pub fn recv_buffer_size(&self) -> io::Result<u32> {
-            self.sock().recv_buffer_size().map(|size| size as u32)
+            sys::sock(self.fd())
+                .recv_buffer_size()
+                .map(|size| size as u32)
         }
 
         /// Sets the size of the kernel's receive buffer, in bytes.
         pub fn set_recv_buffer_size(&self, bytes: u32) -> io::Result<()> {
-            self.sock().set_recv_buffer_size(bytes as usize)
+            sys::sock(self.fd()).set_recv_buffer_size(bytes as usize)
         }
 
         /// The time to live of outgoing IPv4 packets (`IP_TTL`).
         pub fn ttl(&self) -> io::Result<u32> {
-            self.sock().ttl_v4()
+            sys::sock(self.fd()).ttl_v4()
         }
 
         /// Sets the time to live of outgoing IPv4 packets.
         pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
-            self.sock().set_ttl_v4(ttl)
+            sys::sock(self.fd()).set_ttl_v4(ttl)
         }
 
         /// The type of service of outgoing IPv4 packets (`IP_TOS`).
         pub fn tos_v4(&self) -> io::Result<u32> {
-            self.sock().tos_v4()
+            sys::sock(self.fd()).tos_v4()
         }
 
         /// Sets the type of service of outgoing IPv4 packets.
         pub fn set_tos_v4(&self, tos: u32) -> io::Result<()> {
-            self.sock().set_tos_v4(tos)
+            sys::sock(self.fd()).set_tos_v4(tos)
         }
 
         /// The traffic class of outgoing IPv6 packets (`IPV6_TCLASS`).
         pub fn tclass_v6(&self) -> io::Result<u32> {
-            self.sock().tclass_v6()
+            sys::sock(self.fd()).tclass_v6()
         }
 
         /// Sets the traffic class of outgoing IPv6 packets.
         pub fn set_tclass_v6(&self, tclass: u32) -> io::Result<()> {
-            self.sock().set_tclass_v6(tclass)
+            sys::sock(self.fd()).set_tclass_v6(tclass)
         }
 
         /// The device to which the socket is bound (`SO_BINDTODEVICE`).
         pub fn device(&self) -> io::Result<Option<Vec<u8>>> {
-            self.sock().device()
+            sys::sock(self.fd()).device()
         }
 
         /// Binds the socket to a device, such as `eth0`; `None` frees it.
         pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
-            self.sock().bind_device(interface)
+            sys::sock(self.fd()).bind_device(interface)
         }
 
         /// The socket's own address.
         pub fn local_addr(&self) -> io::Result<SocketAddr> {
-            socket_addr(self.sock().local_addr()?)
+            socket_addr(sys::local_addr(self.fd())?)
         }
 
         /// The error that the socket has stored, and takes it away (`SO_ERROR`).
         pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-            self.sock().take_error()
+            sys::take_error(self.fd())
         }
     };
 }

@@ -7,7 +7,7 @@ use super::tcp::TcpStream;
 use crate::driver::Driver;
 use crate::driver::fd::Fd;
 use crate::driver::sys;
-use socket2::{Domain, Protocol, SockRef, Type};
+use socket2::{Domain, Protocol, Type};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -61,7 +61,7 @@ impl TcpSocket {
         let driver = Driver::current();
         let fd = sys::socket(domain, Type::STREAM, Some(Protocol::TCP))?;
         Ok(TcpSocket {
-            fd: Fd::new(fd, &driver),
+            fd: Fd::from_number(fd, &driver),
         })
     }
 
@@ -75,30 +75,30 @@ impl TcpSocket {
         }
     }
 
-    fn sock(&self) -> SockRef<'_> {
-        sys::sock(&self.fd)
+    fn fd(&self) -> &Fd {
+        &self.fd
     }
 
     tcp_options!();
 
     /// Whether an address that is still winding down may be bound (`SO_REUSEADDR`).
     pub fn reuseaddr(&self) -> io::Result<bool> {
-        self.sock().reuse_address()
+        sys::sock(&self.fd).reuse_address()
     }
 
     /// Sets whether an address that is still winding down may be bound.
     pub fn set_reuseaddr(&self, reuse: bool) -> io::Result<()> {
-        self.sock().set_reuse_address(reuse)
+        sys::sock(&self.fd).set_reuse_address(reuse)
     }
 
     /// Whether several sockets may listen on one address (`SO_REUSEPORT`).
     pub fn reuseport(&self) -> io::Result<bool> {
-        self.sock().reuse_port()
+        sys::sock(&self.fd).reuse_port()
     }
 
     /// Sets whether several sockets may listen on one address.
     pub fn set_reuseport(&self, reuse: bool) -> io::Result<()> {
-        self.sock().set_reuse_port(reuse)
+        sys::sock(&self.fd).set_reuse_port(reuse)
     }
 
     /// Gives the socket an address of this machine.
@@ -106,7 +106,7 @@ impl TcpSocket {
     /// # Errors
     /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`.
     pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.sock().bind(&address.into())
+        sys::bind(&self.fd, &address.into())
     }
 
     /// Connects to a peer (`IORING_OP_CONNECT`).
@@ -122,8 +122,7 @@ impl TcpSocket {
 
     /// Takes connections from now on; `backlog` of them may wait in the kernel.
     pub fn listen(self, backlog: u32) -> io::Result<TcpListener> {
-        self.sock()
-            .listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        sys::listen(&self.fd, i32::try_from(backlog).unwrap_or(i32::MAX))?;
         Ok(TcpListener::from_fd(self.fd))
     }
 

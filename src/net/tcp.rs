@@ -12,7 +12,6 @@ use crate::driver::Driver;
 use crate::driver::buf_ring::RecvBuf;
 use crate::driver::fd::Fd;
 use crate::driver::sys;
-use socket2::SockRef;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -152,7 +151,7 @@ impl TcpStream {
         drop(rx);
         tx.release();
         fd.try_unwrap()
-            .map(std::net::TcpStream::from)
+            .map(|fd| std::net::TcpStream::from(fd.into_owned()))
             .map_err(|fd| IntoStdError {
                 stream: TcpStream::from_fd(fd),
                 error: io::Error::new(
@@ -403,16 +402,16 @@ impl TcpStream {
 
     /// Whether acknowledgements are sent at once (`TCP_QUICKACK`).
     pub fn quickack(&self) -> io::Result<bool> {
-        self.sock().tcp_quickack()
+        sys::sock(self.fd()).tcp_quickack()
     }
 
     /// Sets whether acknowledgements are sent at once; the kernel may change it back.
     pub fn set_quickack(&self, quickack: bool) -> io::Result<()> {
-        self.sock().set_tcp_quickack(quickack)
+        sys::sock(self.fd()).set_tcp_quickack(quickack)
     }
 
-    fn sock(&self) -> SockRef<'_> {
-        sys::sock(self.rx.fd())
+    fn fd(&self) -> &Fd {
+        self.rx.fd()
     }
 
     tcp_options!();

@@ -33,6 +33,7 @@ pub(crate) use socket::{
     AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendVectored, SendZc, SendZcItem,
 };
 
+use crate::driver::fd::Number;
 use crate::driver::slot::Cqe;
 use crate::driver::submit::{Op, Single};
 use io_uring::{opcode, squeue};
@@ -59,18 +60,12 @@ impl Single for Nop {
 
 /// Closes a descriptor and reports what `close(2)` would.
 #[derive(Debug)]
-pub(crate) struct Close(pub(crate) Option<std::os::fd::OwnedFd>);
+pub(crate) struct Close(pub(crate) Number);
 
 // SAFETY: the entry has no pointers; the number is open until this operation closes it.
 unsafe impl Op for Close {
     fn prepare(&mut self) -> squeue::Entry {
-        use std::os::fd::IntoRawFd;
-        let fd = self
-            .0
-            .take()
-            .expect("an operation is prepared once")
-            .into_raw_fd();
-        opcode::Close::new(io_uring::types::Fd(fd)).build()
+        opcode::Close::new(io_uring::types::Fd(self.0.get())).build()
     }
 
     fn cancel_on_drop(&self) -> bool {
@@ -82,6 +77,9 @@ impl Single for Close {
     type Output = io::Result<()>;
 
     fn complete(self, cqe: Cqe) -> io::Result<()> {
+        if cqe == Cqe::GONE {
+            return crate::driver::sys::close(self.0);
+        }
         cqe.count().map(drop)
     }
 }

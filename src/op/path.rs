@@ -4,14 +4,13 @@
 //! becomes an operation ([`c_path`]).
 
 use crate::driver::Driver;
-use crate::driver::fd::Fd;
+use crate::driver::fd::{Fd, Number};
 use crate::driver::slot::Cqe;
 use crate::driver::submit::{Op, Single};
 use io_uring::{opcode, squeue, types};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -202,10 +201,8 @@ impl Single for OpenBeneath {
 
 /// The descriptor that a completion brings. An unwanted one closes itself.
 pub(super) fn new_fd(cqe: Cqe, driver: &Driver) -> io::Result<Fd> {
-    let raw = cqe.count()? as i32;
-    // SAFETY: the kernel made this descriptor for this completion, and nobody else has it.
-    let fd = unsafe { OwnedFd::from_raw_fd(raw) };
-    Ok(Fd::new(fd, driver))
+    let number = Number::new(cqe.count()? as i32);
+    Ok(Fd::from_number(number, driver))
 }
 
 /// Whose metadata is asked for.
