@@ -23,6 +23,8 @@ pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
 mod ring;
+#[cfg(feature = "sim")]
+pub(crate) mod sim;
 pub(crate) mod slot;
 pub(crate) mod starved;
 pub(crate) mod submit;

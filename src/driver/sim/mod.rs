@@ -1,0 +1,3 @@
+//! The simulated kernel.
+
+pub(crate) mod rng;
