@@ -1,12 +1,7 @@
 //! The simulated kernel.
 
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the kernel that calls it is not here yet")
-)]
+#[allow(dead_code)]
 pub(crate) mod disk;
-#[cfg_attr(
-    not(test),
-    allow(dead_code, reason = "the kernel that calls it is not here yet")
-)]
+#[allow(dead_code)]
+pub(crate) mod net;
 pub(crate) mod rng;
