@@ -72,6 +72,7 @@
 //!   fs/       files and directories                                        buf driver op
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
+//!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
 //!   http/     a file service and a client (feature `http`)                 the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
@@ -82,6 +83,7 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
+//! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.
 
 #[allow(unsafe_code)]
@@ -99,6 +101,8 @@ mod op;
 mod runtime;
 #[cfg(feature = "signal")]
 pub mod signal;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;

@@ -27,6 +27,9 @@ enum Target {
     Ring(RawFd),
     /// The ring polls this eventfd.
     EventFd(OwnedFd),
+    /// The scheduler of a simulation looks here.
+    #[cfg(feature = "sim")]
+    Flag(std::sync::Arc<AtomicBool>),
     Gone,
 }
 
@@ -47,6 +50,12 @@ impl Bell {
         let fd = super::sys::eventfd()?;
         let raw = fd.as_raw_fd();
         Ok((Bell::new(Target::EventFd(fd)), raw))
+    }
+
+    /// A bell that is heard by the scheduler of a simulation.
+    #[cfg(feature = "sim")]
+    pub(crate) fn to_flag(flag: std::sync::Arc<AtomicBool>) -> Bell {
+        Bell::new(Target::Flag(flag))
     }
 
     fn new(target: Target) -> Bell {
@@ -77,6 +86,8 @@ impl Bell {
         match &*self.target.lock().unwrap_or_else(PoisonError::into_inner) {
             Target::Ring(fd) => drop(super::sys::send_msg_ring(*fd, super::note::BELL)),
             Target::EventFd(fd) => drop(super::sys::write_eventfd(fd.as_raw_fd())),
+            #[cfg(feature = "sim")]
+            Target::Flag(flag) => flag.store(true, Ordering::SeqCst),
             Target::Gone => {}
         }
     }

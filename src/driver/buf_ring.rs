@@ -22,8 +22,8 @@ use super::bell::Bell;
 use super::slot::Cqe;
 use super::sys;
 use crate::buf::{IoBuf, IoBufMut};
+use io_uring::cqueue;
 use io_uring::types::BufRingEntry;
-use io_uring::{IoUring, cqueue};
 use std::cell::{Cell, UnsafeCell};
 use std::fmt;
 use std::io;
@@ -34,8 +34,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// The group that every receive of a core selects from.
 pub(crate) const GROUP: u16 = 0;
-/// `IOU_PBUF_RING_INC`: the kernel fills a buffer piece by piece.
-const RING_INCREMENTAL: u16 = 2;
 
 /// How many buffers, and how long each, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -86,12 +84,12 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Pool {
-    /// Maps the memory and registers the ring as group [`GROUP`].
+    /// Maps the memory and has the ring of its entries registered as group [`GROUP`].
     pub(crate) fn new(
-        ring: &IoUring,
         config: PoolConfig,
         incremental: bool,
         bell: Arc<Bell>,
+        register: impl FnOnce(u64, u16) -> io::Result<()>,
     ) -> io::Result<Pool> {
         let count = usize::from(config.count);
         let memory = sys::map_anonymous(count * config.len as usize)?;
@@ -113,12 +111,9 @@ impl Pool {
             wanted: AtomicBool::new(false),
             bell,
         });
-        let flags = if incremental { RING_INCREMENTAL } else { 0 };
-        let submitter = ring.submitter();
-        let (address, len) = (entries.as_ptr() as u64, config.count);
-        // SAFETY: the mapping holds `count` entries and lives until the ring is closed: the
-        // driver keeps the pool, and leaks it where operations outlive the ring.
-        unsafe { submitter.register_buf_ring_with_flags(address, len, GROUP, flags) }?;
+        // The mapping lives until the ring is closed: the driver keeps the pool, and leaks it
+        // where operations outlive the ring.
+        register(entries.as_ptr() as u64, config.count)?;
         for bid in 0..config.count {
             shared.give(bid);
         }

@@ -3,13 +3,17 @@
 //! Closing ends nothing by itself: the kernel goes on with what it has. So orphans may finish, then
 //! everything is cancelled and waited for, and what is not back by the deadline is leaked.
 
-use super::kernel::{self, Wait};
+use super::kernel::{self, Kernel, Wait};
 use super::slot::Slots;
 use super::{Driver, PoolState, Queued, note};
 use io_uring::{opcode, types};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::task::{Context, Poll, Waker};
+
+/// How often the last entries are offered to the kernel, which pauses for longer and longer while
+/// it is short of something: for a second or two in all.
+const LAST_ENTERS_MAX: u32 = 256;
 
 /// The wish of this core to end, for those who accept work.
 #[derive(Default)]
@@ -123,17 +127,25 @@ impl Driver {
         }
     }
 
-    fn close_ring(&self, kernel_may_write: bool) {
-        self.0.bell.silence();
-        // The last closes, and those that found no room, are not lost with the ring.
-        while !self.0.state.borrow().backlog.is_empty() {
-            self.0.state.borrow_mut().refill();
-            if self.enter_kernel(Wait::No).is_err() {
-                break;
+    /// The last closes, and those that found no room, are not lost with the ring; not even where
+    /// the kernel is interrupted or short of something for a while.
+    fn submit_the_rest(&self) {
+        for _ in 0..LAST_ENTERS_MAX {
+            let left = {
+                let mut state = self.0.state.borrow_mut();
+                state.refill();
+                state.kernel.as_mut().map_or(0, Kernel::queued) + state.backlog.len()
+            };
+            if left == 0 || self.enter_kernel(Wait::No).is_err() {
+                return;
             }
             self.reap();
         }
-        let _ = self.enter_kernel(Wait::No);
+    }
+
+    fn close_ring(&self, kernel_may_write: bool) {
+        self.0.bell.silence();
+        self.submit_the_rest();
         let (kernel, orphans) = {
             let mut state = self.0.state.borrow_mut();
             (state.kernel.take(), state.slots.take_orphans())

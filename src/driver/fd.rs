@@ -28,7 +28,15 @@ impl Number {
     }
 
     /// The number as the standard library owns it.
+    ///
+    /// # Panics
+    /// If it is a simulation's: no system call knows it.
     pub(crate) fn into_owned(self) -> OwnedFd {
+        #[cfg(feature = "sim")]
+        assert!(
+            !super::sim::owns(self.0),
+            "a simulated descriptor cannot be given to the standard library"
+        );
         // SAFETY: a number is open and has one owner, which it leaves here.
         unsafe { OwnedFd::from_raw_fd(self.0) }
     }

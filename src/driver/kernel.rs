@@ -17,9 +17,12 @@
 //! in [`super::sys`], which belongs to this seam too.
 
 use super::ring::Ring;
+#[cfg(feature = "sim")]
+use super::sim::SimKernel;
 use super::slot::Cqe;
 use io_uring::squeue;
 use std::io;
+use std::time::Duration;
 
 /// How long an `enter` may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,39 +35,67 @@ pub(crate) enum Wait {
     Forever,
 }
 
-/// A kernel: the real ring today.
+/// A kernel: the real ring, or a simulated one.
+#[cfg_attr(
+    feature = "sim",
+    allow(
+        clippy::large_enum_variant,
+        reason = "there is one a core, and it is used all the time"
+    )
+)]
 pub(crate) enum Kernel {
     Ring(Ring),
+    #[cfg(feature = "sim")]
+    Sim(SimKernel),
 }
 
 impl Kernel {
     pub(crate) fn push(&mut self, entry: &squeue::Entry) -> bool {
         match self {
             Kernel::Ring(ring) => ring.push(entry),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.push(entry),
         }
     }
 
     pub(crate) fn push_pair(&mut self, first: &squeue::Entry, second: &squeue::Entry) -> bool {
         match self {
             Kernel::Ring(ring) => ring.push_pair(first, second),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.push_pair(first, second),
         }
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
         match self {
             Kernel::Ring(ring) => ring.enter(wait),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.enter(wait),
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
         match self {
             Kernel::Ring(ring) => ring.pop(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.pop(),
         }
     }
 
     pub(crate) fn overflown(&mut self) -> bool {
         match self {
             Kernel::Ring(ring) => ring.overflown(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.overflown(),
+        }
+    }
+
+    /// How many entries were pushed that no `enter` has taken yet.
+    pub(crate) fn queued(&mut self) -> usize {
+        match self {
+            Kernel::Ring(ring) => ring.queued(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.queued(),
         }
     }
 
@@ -72,6 +103,8 @@ impl Kernel {
     pub(crate) fn is_forked(&self) -> bool {
         match self {
             Kernel::Ring(ring) => ring.is_forked(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(_) => false,
         }
     }
 
@@ -79,6 +112,68 @@ impl Kernel {
     pub(crate) fn counts(&self) -> (u64, u64) {
         match self {
             Kernel::Ring(ring) => (ring.overflows(), ring.enters()),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.counts(),
+        }
+    }
+
+    /// Registers a ring of `entries` provided buffers at `address` as group `group`. The memory
+    /// stays mapped until the kernel is done with it.
+    pub(crate) fn register_buffers(
+        &self,
+        address: u64,
+        entries: u16,
+        group: u16,
+        incremental: bool,
+    ) -> io::Result<()> {
+        match self {
+            Kernel::Ring(ring) => ring.register_buffers(address, entries, group, incremental),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => {
+                sim.register_buffers(address, entries, incremental);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What a loop makes of an `enter` that failed: `EINTR` and `ETIME` are ordinary ends of a wait;
+/// `EAGAIN`, `EBUSY` and `ENOMEM` say that the kernel is short of something that taking
+/// completions gives back: the entries stay queued, and a pause that doubles keeps the loop from
+/// spinning when nothing gives way.
+#[derive(Debug, Default)]
+pub(super) struct Forgiving {
+    pause_micros: u64,
+}
+
+/// The first and the longest pause after an `enter` that found the kernel short, in microseconds.
+const PAUSE_MICROS_MIN: u64 = 50;
+const PAUSE_MICROS_MAX: u64 = 10_000;
+
+impl Forgiving {
+    pub(super) fn all_is_well(&mut self) {
+        self.pause_micros = 0;
+    }
+
+    /// How long to pause, if at all; an error that is no part of life is given back. `visible`:
+    /// completions can be taken, which may be what the kernel needs.
+    pub(super) fn forgive(
+        &mut self,
+        error: io::Error,
+        visible: bool,
+    ) -> io::Result<Option<Duration>> {
+        match error.raw_os_error() {
+            Some(libc::EINTR | libc::ETIME) => Ok(None),
+            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) if visible => {
+                self.pause_micros = 0;
+                Ok(None)
+            }
+            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
+                let pause = (self.pause_micros * 2).clamp(PAUSE_MICROS_MIN, PAUSE_MICROS_MAX);
+                self.pause_micros = pause;
+                Ok(Some(Duration::from_micros(pause)))
+            }
+            _ => Err(error),
         }
     }
 }

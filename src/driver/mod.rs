@@ -177,6 +177,12 @@ thread_local! {
 impl Driver {
     /// A driver on a ring of its own, for this thread.
     pub(crate) fn new(config: Config) -> io::Result<Driver> {
+        #[cfg(feature = "sim")]
+        if sim::is_here() {
+            let what = "inside of a simulation a host's runtime is the simulation's: a second one \
+                        would talk to the real machine";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
         let features = probe::features()?;
         let sizes = RingConfig {
             entries: config.entries,
@@ -190,15 +196,35 @@ impl Driver {
             let (bell, fd) = Bell::to_eventfd()?;
             (bell, Some(fd))
         };
+        let driver = Driver::on(Kernel::Ring(ring), features, config, bell, bell_poll);
+        driver.poll_bell();
+        Ok(driver)
+    }
+
+    /// A driver on a simulated kernel, for the host of the simulation where this thread is.
+    #[cfg(feature = "sim")]
+    pub(crate) fn simulated(config: Config, features: Features) -> Driver {
+        let kernel = sim::open_kernel(config.entries, config.completions);
+        let bell = Bell::to_flag(kernel.bell());
+        Driver::on(Kernel::Sim(kernel), features, config, bell, None)
+    }
+
+    fn on(
+        kernel: Kernel,
+        features: Features,
+        config: Config,
+        bell: Bell,
+        bell_poll: Option<i32>,
+    ) -> Driver {
         let state = State {
-            kernel: Some(Kernel::Ring(ring)),
+            kernel: Some(kernel),
             slots: Slots::new(),
             backlog: VecDeque::new(),
             late: Vec::new(),
             closing: false,
             bell_poll,
         };
-        let driver = Driver(Rc::new(Inner {
+        Driver(Rc::new(Inner {
             state: RefCell::new(state),
             pool: RefCell::new(PoolState::NotYet),
             starved: RefCell::default(),
@@ -208,9 +234,7 @@ impl Driver {
             stop: Stop::default(),
             counters: Counters::default(),
             reaping: Cell::new(false),
-        }));
-        driver.poll_bell();
-        Ok(driver)
+        }))
     }
 
     /// The driver of the runtime that runs on this thread.

@@ -205,7 +205,9 @@ fn receives(ring: &mut Ring, incremental: bool) -> io::Result<bool> {
         len: 4096,
     };
     let bell = Arc::new(Bell::to_ring(ring.as_raw_fd()));
-    let pool = Pool::new(ring.as_io_uring(), config, incremental, bell)?;
+    let pool = Pool::new(config, incremental, bell, |address, entries| {
+        ring.register_buffers(address, entries, GROUP, incremental)
+    })?;
     let fd = types::Fd(rx.as_raw_fd());
     ring.push(&opcode::RecvMulti::new(fd, GROUP).build().user_data(TEST));
     let mut good = true;

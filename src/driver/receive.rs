@@ -1,7 +1,7 @@
 //! The driver's side of receive buffers: made at the first use, and shared out when they run dry.
 
-use super::buf_ring::Pool;
-use super::kernel::{self, Kernel};
+use super::buf_ring::{GROUP, Pool};
+use super::kernel;
 use super::{Driver, PoolState, bump, starved};
 use std::task::{Context, Poll};
 
@@ -32,11 +32,10 @@ impl Driver {
             self.0.config.plain
         };
         let state = self.0.state.borrow();
-        match state.kernel.as_ref()? {
-            Kernel::Ring(ring) => {
-                Pool::new(ring.as_io_uring(), config, incremental, self.0.bell.clone()).ok()
-            }
-        }
+        let kernel = state.kernel.as_ref()?;
+        let register =
+            |address, entries| kernel.register_buffers(address, entries, GROUP, incremental);
+        Pool::new(config, incremental, self.0.bell.clone(), register).ok()
     }
 
     pub(super) fn buffers_came_back(&self) -> bool {

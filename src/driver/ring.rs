@@ -10,13 +10,11 @@
 //!    between, the flag stays set until the next completion, and the loop would spin till then.)
 //! 3. A deadline that has passed becomes "do not wait", never a zero timeout, which would sleep
 //!    through a timer interrupt.
-//! 4. `EINTR` and `ETIME` are ordinary ends of a wait. `EAGAIN`, `EBUSY` and `ENOMEM` say that the
-//!    kernel is short of something that taking completions gives back: the entries stay queued,
-//!    and a pause that doubles keeps the loop from spinning when nothing gives way.
+//! 4. An `enter` that fails is forgiven where that is part of life ([`Forgiving`]).
 //! 5. A ring belongs to the thread and process that made it: after a `fork` the child's memory
 //!    has no queues (`dontfork`) and a word of its own tells it so (`ForkMark`).
 
-use super::kernel::{Wait, now};
+use super::kernel::{Forgiving, Wait, now};
 use super::probe::Features;
 use super::slot::Cqe;
 use io_uring::{IoUring, cqueue, squeue};
@@ -29,10 +27,8 @@ const ENTER_REGISTERED_RING: u32 = 1 << 4;
 const ENTER_ABS_TIMER: u32 = 1 << 5;
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
 const REGISTER_RING_FDS: u32 = 20;
-
-/// The first and the longest pause after an `enter` that found the kernel short, in microseconds.
-const PAUSE_MICROS_MIN: u64 = 50;
-const PAUSE_MICROS_MAX: u64 = 10_000;
+/// `IOU_PBUF_RING_INC`: the kernel fills a buffer piece by piece.
+const BUFFERS_INCREMENTAL: u16 = 2;
 
 /// The sizes of a ring, and of what the kernel may start on its behalf.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +72,7 @@ pub(crate) struct Ring {
     /// The ring's number in this thread's table of registered rings, which saves a lookup a call.
     registered: Option<u32>,
     mark: ForkMark,
-    pause_micros: u64,
+    forgiving: Forgiving,
     enters: u64,
     overflows: u64,
     /// The completion queue was overflown when it was looked at last.
@@ -102,7 +98,7 @@ impl Ring {
             features,
             registered,
             mark: ForkMark::new()?,
-            pause_micros: 0,
+            forgiving: Forgiving::default(),
             enters: 0,
             overflows: 0,
             overflown: false,
@@ -112,6 +108,20 @@ impl Ring {
 
     pub(crate) fn as_io_uring(&self) -> &IoUring {
         &self.ring
+    }
+
+    /// Registers provided buffers; see [`Kernel`](super::kernel::Kernel::register_buffers).
+    pub(crate) fn register_buffers(
+        &self,
+        address: u64,
+        entries: u16,
+        group: u16,
+        incremental: bool,
+    ) -> io::Result<()> {
+        let flags = if incremental { BUFFERS_INCREMENTAL } else { 0 };
+        let submitter = self.ring.submitter();
+        // SAFETY: the caller keeps the memory mapped until the kernel is done with it.
+        unsafe { submitter.register_buf_ring_with_flags(address, entries, group, flags) }
     }
 
     /// Whether this process is a forked child of the ring's.
@@ -131,6 +141,11 @@ impl Ring {
         self.mark.check();
         // SAFETY: whoever made the entry (an `Op`) keeps its memory until the last completion.
         unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    pub(crate) fn queued(&mut self) -> usize {
+        self.mark.check();
+        self.ring.submission().len()
     }
 
     pub(crate) fn push_pair(&mut self, first: &squeue::Entry, second: &squeue::Entry) -> bool {
@@ -168,8 +183,7 @@ impl Ring {
     }
 
     pub(crate) fn enter(&mut self, wait: Wait) -> io::Result<()> {
-        self.mark.check();
-        let queued = self.ring.submission().len() as u32;
+        let queued = self.queued() as u32;
         let (want, timeout) = match wait {
             Wait::No => (0, None),
             Wait::Forever => (1, None),
@@ -184,10 +198,16 @@ impl Ring {
         self.enters += 1;
         match self.enter_call(queued, want, timeout.as_ref()) {
             Ok(()) => {
-                self.pause_micros = 0;
+                self.forgiving.all_is_well();
                 Ok(())
             }
-            Err(error) => self.forgive(error),
+            Err(error) => {
+                let visible = !self.ring.completion().is_empty();
+                if let Some(pause) = self.forgiving.forgive(error, visible)? {
+                    super::sys::pause(pause);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -237,25 +257,6 @@ impl Ring {
             Err(io::Error::last_os_error())
         } else {
             Ok(())
-        }
-    }
-
-    /// Which errors of `enter` are part of life.
-    fn forgive(&mut self, error: io::Error) -> io::Result<()> {
-        match error.raw_os_error() {
-            Some(libc::EINTR | libc::ETIME) => Ok(()),
-            Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
-                let visible = !self.ring.completion().is_empty();
-                if visible {
-                    self.pause_micros = 0;
-                } else {
-                    let pause = (self.pause_micros * 2).clamp(PAUSE_MICROS_MIN, PAUSE_MICROS_MAX);
-                    self.pause_micros = pause;
-                    super::sys::pause(std::time::Duration::from_micros(pause));
-                }
-                Ok(())
-            }
-            _ => Err(error),
         }
     }
 }

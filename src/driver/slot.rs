@@ -260,6 +260,7 @@ impl Slots {
                 slot.life = Life::Done(cqe);
                 waker.map_or(Effect::None, Effect::Wake)
             }
+            Life::Stream(stream) if stream.ended => return Effect::Stale,
             Life::Stream(stream) => stream.take_in(token, cqe),
             Life::Orphan(_) => match std::mem::replace(&mut slot.life, Life::Acting) {
                 Life::Orphan(orphan) => Effect::Act(token, orphan),

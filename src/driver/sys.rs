@@ -5,6 +5,8 @@
 //! a disk's data; those that walk a path say so.
 
 use super::fd::{Fd, Number};
+#[cfg(feature = "sim")]
+use super::sim;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -20,6 +22,24 @@ pub use std::fs::Permissions;
 
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;
+
+/// Lets a simulation answer, where `inside` says that the question is one of its threads'.
+macro_rules! simulated {
+    ($inside:expr, $answer:expr) => {
+        #[cfg(feature = "sim")]
+        {
+            if $inside {
+                return $answer;
+            }
+        }
+    };
+}
+
+/// Whether a descriptor is one of a simulation's.
+#[cfg(feature = "sim")]
+fn is_simulated(fd: &Fd) -> bool {
+    sim::owns(fd.as_raw_fd())
+}
 
 /// The C convention: -1 means that `errno` has the reason.
 fn check(result: libc::c_int) -> io::Result<libc::c_int> {
@@ -38,6 +58,10 @@ fn owned(raw: RawFd) -> OwnedFd {
 
 /// Nanoseconds of the monotonic clock.
 pub(crate) fn monotonic_nanos() -> u64 {
+    #[cfg(feature = "sim")]
+    if let Some(now) = sim::now() {
+        return now;
+    }
     clock_nanos(libc::CLOCK_MONOTONIC)
 }
 
@@ -47,13 +71,31 @@ pub(crate) type StdInstant = std::time::Instant;
 
 #[cfg(feature = "hyper")]
 pub(crate) fn std_now() -> StdInstant {
+    #[cfg(feature = "sim")]
+    if let Some(now) = sim::now() {
+        return sim_instant(now);
+    }
     StdInstant::now()
+}
+
+/// A simulated time as the standard library's: counted from one real moment, which no simulated
+/// program can tell.
+#[cfg(all(feature = "hyper", feature = "sim"))]
+fn sim_instant(nanos: u64) -> StdInstant {
+    use std::sync::OnceLock;
+    static BASE: OnceLock<StdInstant> = OnceLock::new();
+    *BASE.get_or_init(StdInstant::now) + Duration::from_nanos(nanos)
 }
 
 /// A time of the standard library in nanoseconds of [`monotonic_nanos`], rounded up: both read the
 /// same clock, but the standard library does not say its number.
 #[cfg(feature = "hyper")]
 pub(crate) fn nanos_of(time: StdInstant) -> u64 {
+    #[cfg(feature = "sim")]
+    if sim::is_here() {
+        let after = time.saturating_duration_since(sim_instant(0));
+        return u64::try_from(after.as_nanos()).unwrap_or(u64::MAX);
+    }
     use std::sync::OnceLock;
     static BASE: OnceLock<(StdInstant, u64)> = OnceLock::new();
     let (base, base_nanos) = *BASE.get_or_init(|| (std_now(), monotonic_nanos()));
@@ -175,6 +217,7 @@ pub(crate) fn send_msg_ring(fd: RawFd, user_data: u64) -> io::Result<()> {
 
 /// `close(2)`; an error of the file system surfaces here, the number is free in any case.
 pub(crate) fn close(fd: Number) -> io::Result<()> {
+    simulated!(sim::owns(fd.get()), sim::calls::close(fd.get()));
     // SAFETY: the number was owned and is given up here.
     check(unsafe { libc::close(fd.get()) }).map(drop)
 }
@@ -186,46 +229,59 @@ pub(crate) fn socket(
     protocol: Option<socket2::Protocol>,
 ) -> io::Result<Number> {
     use std::os::fd::IntoRawFd;
+    #[cfg(feature = "sim")]
+    if sim::is_here() {
+        let protocol = protocol.map_or(0, i32::from);
+        return sim::calls::socket(domain.into(), kind.into(), protocol).map(Number::new);
+    }
     let socket = socket2::Socket::new(domain, kind, protocol)?;
     Ok(Number::new(socket.into_raw_fd()))
 }
 
 /// Gives a socket a name (`bind(2)`).
 pub(crate) fn bind(fd: &Fd, address: &SockAddr) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::bind(fd, address));
     sock(fd).bind(address)
 }
 
 /// Takes connections from now on (`listen(2)`).
 pub(crate) fn listen(fd: &Fd, backlog: i32) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::listen(fd, backlog));
     sock(fd).listen(backlog)
 }
 
 /// The error that the socket has met and nobody has seen (`SO_ERROR`).
 pub(crate) fn take_error(fd: &Fd) -> io::Result<Option<io::Error>> {
+    simulated!(is_simulated(fd), sim::calls::take_error(fd));
     sock(fd).take_error()
 }
 
 /// Reads and sets options of a socket: every one answers at once.
 pub(crate) fn sock(fd: &Fd) -> SockRef<'_> {
+    simulated!(is_simulated(fd), sim::calls::options(fd));
     SockRef::from(fd)
 }
 
 /// `shutdown(2)`: the ring would send it to a worker thread, for a call that never waits.
 pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::shutdown(fd, how));
     sock(fd).shutdown(how)
 }
 
 /// `sendmsg(2)` without waiting: `WouldBlock` where the socket has no room.
 #[cfg(feature = "hyper")]
 pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    simulated!(is_simulated(fd), sim::calls::send_now(fd, pieces));
     sock(fd).send_vectored_with_flags(pieces, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
 }
 
 pub(crate) fn local_addr(fd: &Fd) -> io::Result<SockAddr> {
+    simulated!(is_simulated(fd), sim::calls::local_addr(fd));
     sock(fd).local_addr()
 }
 
 pub(crate) fn peer_addr(fd: &Fd) -> io::Result<SockAddr> {
+    simulated!(is_simulated(fd), sim::calls::peer_addr(fd));
     sock(fd).peer_addr()
 }
 
@@ -238,6 +294,13 @@ pub(crate) enum DirEntries {
 
 /// The next entries of a directory, as many as fit into `buf`.
 pub(crate) fn getdents(fd: &Fd, buf: &mut [u8]) -> io::Result<DirEntries> {
+    #[cfg(feature = "sim")]
+    if is_simulated(fd) {
+        return sim::calls::getdents(fd, buf).map(|len| match len {
+            0 => DirEntries::End,
+            len => DirEntries::Some(len),
+        });
+    }
     let (raw, ptr, len) = (fd.as_raw_fd(), buf.as_mut_ptr(), buf.len());
     // SAFETY: the kernel writes at most `len` bytes to `buf`.
     let n = unsafe { libc::syscall(libc::SYS_getdents64, raw, ptr, len) };
@@ -250,12 +313,17 @@ pub(crate) fn getdents(fd: &Fd, buf: &mut [u8]) -> io::Result<DirEntries> {
 
 /// `fchmod(2)`.
 pub(crate) fn set_mode(fd: &Fd, mode: u32) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::set_mode(fd, mode));
     // SAFETY: touches no memory.
     check(unsafe { libc::fchmod(fd.as_raw_fd(), mode) }).map(drop)
 }
 
 /// `fchmodat(2)`, following symbolic links.
 pub(crate) fn set_mode_at(path: &CStr, mode: u32) -> io::Result<()> {
+    simulated!(
+        sim::is_here(),
+        sim::calls::set_mode_at(path.to_bytes(), mode)
+    );
     // SAFETY: the path ends with NUL.
     check(unsafe { libc::fchmodat(libc::AT_FDCWD, path.as_ptr(), mode, 0) }).map(drop)
 }
@@ -263,6 +331,7 @@ pub(crate) fn set_mode_at(path: &CStr, mode: u32) -> io::Result<()> {
 /// `futimens(2)`: access and modification time, each optional, as seconds since the epoch (or
 /// before it) and nanoseconds after that second.
 pub(crate) fn set_times(fd: &Fd, times: [Option<(i64, u32)>; 2]) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::set_times(fd, times));
     let spec = times.map(|time| match time {
         Some((seconds, nanos)) => libc::timespec {
             tv_sec: seconds,
@@ -279,6 +348,7 @@ pub(crate) fn set_times(fd: &Fd, times: [Option<(i64, u32)>; 2]) -> io::Result<(
 
 /// `readlink(2)` of this path.
 pub(crate) fn read_link(path: &CStr) -> io::Result<Vec<u8>> {
+    simulated!(sim::is_here(), sim::calls::read_link(path.to_bytes()));
     let mut room = 256;
     loop {
         let mut target = vec![0u8; room];
@@ -298,18 +368,24 @@ pub(crate) fn read_link(path: &CStr) -> io::Result<Vec<u8>> {
 
 /// The path of an open descriptor, as the kernel knows it (through `/proc`).
 pub(crate) fn path_of(fd: &Fd) -> io::Result<Vec<u8>> {
+    simulated!(is_simulated(fd), sim::calls::path_of(fd));
     let name = format!("/proc/self/fd/{}", fd.as_raw_fd());
     read_link(&CString::new(name).expect("a number has no NUL"))
 }
 
 /// `flock(2)` without waiting: `WouldBlock` if somebody else holds the lock.
 pub(crate) fn flock(fd: &Fd, operation: libc::c_int) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        sim::calls::flock(fd, operation | libc::LOCK_NB)
+    );
     // SAFETY: touches no memory.
     check(unsafe { libc::flock(fd.as_raw_fd(), operation | libc::LOCK_NB) }).map(drop)
 }
 
 /// `lseek(2)`.
 pub(crate) fn seek(fd: &Fd, offset: i64, whence: libc::c_int) -> io::Result<u64> {
+    simulated!(is_simulated(fd), sim::calls::seek(fd, offset, whence));
     // SAFETY: touches no memory.
     let at = unsafe { libc::lseek(fd.as_raw_fd(), offset, whence) };
     if at < 0 {
@@ -321,6 +397,7 @@ pub(crate) fn seek(fd: &Fd, offset: i64, whence: libc::c_int) -> io::Result<u64>
 
 /// `ftruncate(2)`, for kernels whose ring has none.
 pub(crate) fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
+    simulated!(is_simulated(fd), sim::calls::set_len(fd, len));
     let len = i64::try_from(len).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
     // SAFETY: touches no memory.
     check(unsafe { libc::ftruncate(fd.as_raw_fd(), len) }).map(drop)
@@ -328,12 +405,14 @@ pub(crate) fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
 
 /// `unlink(2)`, for a ring that is gone.
 pub(crate) fn unlink(path: &CStr) -> io::Result<()> {
+    simulated!(sim::is_here(), sim::calls::unlink(path.to_bytes()));
     // SAFETY: the path ends with NUL.
     check(unsafe { libc::unlink(path.as_ptr()) }).map(drop)
 }
 
 /// How a descriptor was opened: `O_APPEND`, `O_DIRECT` and so on (`fcntl` with `F_GETFL`).
 pub(crate) fn open_flags(fd: &Fd) -> io::Result<libc::c_int> {
+    simulated!(is_simulated(fd), sim::calls::open_flags(fd));
     // SAFETY: touches no memory.
     check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
 }
@@ -341,6 +420,10 @@ pub(crate) fn open_flags(fd: &Fd) -> io::Result<libc::c_int> {
 /// The mode and the length of an open file as this machine knows them now (`statx` without a
 /// question to a server): far cheaper than a trip through the ring, and it never waits.
 pub(crate) fn mode_and_len(fd: &Fd) -> io::Result<(u32, u64)> {
+    #[cfg(feature = "sim")]
+    if is_simulated(fd) {
+        return sim::calls::metadata(fd).map(|stat| (stat.stx_mode.into(), stat.stx_size));
+    }
     // SAFETY: an all-zero statx is a valid value.
     let mut stat: libc::statx = unsafe { std::mem::zeroed() };
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -352,6 +435,7 @@ pub(crate) fn mode_and_len(fd: &Fd) -> io::Result<(u32, u64)> {
 
 /// What the kernel has in memory about an open file: like `fstat(2)`, it does not wait for a disk.
 pub(crate) fn metadata(fd: &Fd) -> io::Result<Box<libc::statx>> {
+    simulated!(is_simulated(fd), sim::calls::metadata(fd).map(Box::new));
     // SAFETY: an all-zero statx is a valid value.
     let mut stat: Box<libc::statx> = Box::new(unsafe { std::mem::zeroed() });
     let flags = libc::AT_EMPTY_PATH | libc::AT_STATX_DONT_SYNC;
@@ -368,6 +452,7 @@ pub(crate) fn device(major: u32, minor: u32) -> u64 {
 
 /// A name for a temporary file that nobody else uses: random bits from the kernel.
 pub(crate) fn random_u64() -> u64 {
+    simulated!(sim::is_here(), sim::calls::random());
     let mut word = 0u64;
     let to = std::ptr::from_mut(&mut word).cast();
     // SAFETY: the kernel writes eight bytes.

@@ -22,24 +22,52 @@ impl Driver {
     /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
     /// another thread leaves later than that rings.
     pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
-        self.submit_those_late();
-        let wait = self.shorten(wait);
-        let asleep = wait != Wait::No;
-        let mut wait = wait;
-        if asleep {
-            self.0.bell.going_to_sleep();
-            if !still_idle() || self.buffers_came_back() {
-                wait = Wait::No;
-            }
-        }
+        let wait = self.before_sleep(wait, still_idle);
         let result = self.enter_kernel(wait);
-        if asleep {
-            self.0.bell.awake();
-        }
+        self.0.bell.awake();
         result?;
         self.reap();
         self.serve_starved();
         Ok(())
+    }
+
+    /// The first half of [`park`](Driver::park), for a core of a simulation: submits everything;
+    /// the scheduler has the other cores run while this one waits.
+    #[cfg(feature = "sim")]
+    pub(crate) fn lie_down(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        let wait = self.before_sleep(wait, still_idle);
+        match self.0.state.borrow_mut().kernel.as_mut() {
+            Some(Kernel::Sim(sim)) => sim.lie_down(wait),
+            _ => Err(gone()),
+        }
+    }
+
+    /// The second half of [`park`](Driver::park), for a core of a simulation.
+    #[cfg(feature = "sim")]
+    pub(crate) fn get_up(&self) -> io::Result<()> {
+        let result = match self.0.state.borrow_mut().kernel.as_mut() {
+            Some(Kernel::Sim(sim)) => sim.get_up(),
+            _ => Err(gone()),
+        };
+        self.0.bell.awake();
+        result?;
+        self.reap();
+        self.serve_starved();
+        Ok(())
+    }
+
+    /// Makes ready to sleep; for how long.
+    fn before_sleep(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> Wait {
+        self.submit_those_late();
+        let wait = self.shorten(wait);
+        if wait == Wait::No {
+            return wait;
+        }
+        self.0.bell.going_to_sleep();
+        match still_idle() && !self.buffers_came_back() {
+            true => wait,
+            false => Wait::No,
+        }
     }
 
     /// What the driver itself waits for, or has to do before it may wait.

@@ -55,7 +55,7 @@ thread_local! {
 }
 
 /// Everything that makes this core the thread's current one.
-struct Entered {
+pub(super) struct Entered {
     _driver: EnterGuard<Driver>,
     _executor: crate::task::EnterGuard,
     _timers: EnterGuard<Timers>,
@@ -63,11 +63,11 @@ struct Entered {
 }
 
 /// The thread runs a loop until this is dropped.
-struct Running;
+pub(super) struct Running;
 
 impl Running {
     #[track_caller]
-    fn begin() -> Running {
+    pub(super) fn begin() -> Running {
         assert!(
             !RUNNING.replace(true),
             "block_on was called inside of a runtime: this thread is already running a loop, \
@@ -88,9 +88,13 @@ impl Core {
     /// A core for this thread.
     pub(super) fn new(index: usize, config: CoreConfig) -> Result<Core, BuildError> {
         let driver = Driver::new(config.driver).map_err(BuildError::explain)?;
+        Ok(Core::with_driver(index, config, driver))
+    }
+
+    pub(super) fn with_driver(index: usize, config: CoreConfig, driver: Driver) -> Core {
         let ringer = Arc::new(Ringer(driver.bell().clone()));
         let executor = Executor::new(index, ringer);
-        Ok(Core {
+        Core {
             index,
             config,
             driver,
@@ -98,7 +102,7 @@ impl Core {
             timers: Timers::default(),
             shared: None,
             ended: Cell::new(false),
-        })
+        }
     }
 
     pub(super) fn remote(&self) -> Remote {
@@ -113,7 +117,7 @@ impl Core {
         Metrics::of(self.index, &self.driver, &self.executor, &self.timers)
     }
 
-    fn enter(&self) -> Entered {
+    pub(super) fn enter(&self) -> Entered {
         let context = CoreContext {
             index: self.index,
             shared: self.shared.clone(),
@@ -154,17 +158,30 @@ impl Core {
 
     /// Ready tasks, then one visit to the kernel, then timers.
     fn turn(&self, no_wait: bool) {
+        let wait = match self.run_tasks() {
+            _ if no_wait => Wait::No,
+            wait => wait,
+        };
+        must_go_on(self.driver.park(wait, || self.is_idle()));
+        self.expire_timers();
+    }
+
+    /// Runs what is ready, within the budget; how long the core may sleep then.
+    fn run_tasks(&self) -> Wait {
         let mut budget = Budget::new(self.config.budget_polls, self.config.budget_micros, now);
         let busy = self.executor.run(&mut budget) || self.executor.root_is_woken();
-        let wait = match self.timers.next_deadline() {
-            _ if busy || no_wait => Wait::No,
+        match self.timers.next_deadline() {
+            _ if busy => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,
-        };
-        let idle = || !self.executor.has_ready() && !self.executor.root_is_woken();
-        if let Err(error) = self.driver.park(wait, idle) {
-            panic!("the kernel refuses to go on with this core's ring: {error}");
         }
+    }
+
+    fn is_idle(&self) -> bool {
+        !self.executor.has_ready() && !self.executor.root_is_woken()
+    }
+
+    fn expire_timers(&self) {
         if let Some(deadline) = self.timers.next_deadline() {
             let now = now();
             if deadline <= now {
@@ -219,6 +236,52 @@ impl Core {
             }
         })
         .await;
+    }
+}
+
+/// The half turns of a core that a simulation runs.
+#[cfg(feature = "sim")]
+impl Core {
+    pub(super) fn lie_down(&self) {
+        let wait = self.run_tasks();
+        must_go_on(self.driver.lie_down(wait, || self.is_idle()));
+    }
+
+    pub(super) fn get_up(&self) {
+        must_go_on(self.driver.get_up());
+        self.expire_timers();
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !self.is_idle()
+    }
+
+    pub(super) fn live_tasks(&self) -> usize {
+        self.executor.live()
+    }
+
+    pub(super) fn timers(&self) -> usize {
+        self.timers.len()
+    }
+
+    pub(super) fn root_waker(&self) -> std::task::Waker {
+        self.executor.root_waker()
+    }
+
+    pub(super) fn take_root_woken(&self) -> bool {
+        self.executor.take_root_woken()
+    }
+
+    /// Ends it without a drain; how many operations had to be leaked.
+    pub(super) fn end_now(self) -> usize {
+        self.end(Duration::ZERO).leaked_operations
+    }
+}
+
+/// An error of the ring itself: nothing that this core does can go on.
+fn must_go_on(result: std::io::Result<()>) {
+    if let Err(error) = result {
+        panic!("the kernel refuses to go on with this core's ring: {error}");
     }
 }
 

@@ -17,6 +17,8 @@ mod core;
 mod handle;
 mod metrics;
 mod shutdown;
+#[cfg(feature = "sim")]
+pub(crate) mod stepped;
 mod workers;
 
 pub use builder::Builder;

@@ -38,6 +38,12 @@ impl Id {
         Id::from_number(NEXT_ID.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// The number alone.
+    #[cfg(feature = "sim")]
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
+
     fn from_number(number: u64) -> Id {
         // 2^64 ids last for centuries; the count begins at 1.
         Id(NonZeroU64::new(number).unwrap_or(NonZeroU64::MAX))

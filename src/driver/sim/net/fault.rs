@@ -135,6 +135,26 @@ impl Net {
         }
     }
 
+    /// Resets the TCP connection of this socket, on both sides at once.
+    pub(crate) fn reset(&mut self, id: SocketId, now: u64) {
+        self.at(now);
+        let Some(Body::Tcp(tcp)) = self.sockets.get(&id).map(|socket| &socket.body) else {
+            return;
+        };
+        let Some(end) = tcp.end() else {
+            return;
+        };
+        for end in [end, end.peer()] {
+            self.lose_flight(end, true, Discard::Reset);
+        }
+        for end in [end, end.peer()] {
+            let is_live = |phase| phase != Phase::Closed && phase != Phase::Unborn;
+            if self.side(end).is_some_and(|side| is_live(side.phase)) {
+                self.on_reset(end);
+            }
+        }
+    }
+
     fn host_ids(&self) -> Vec<HostId> {
         (0..self.hosts.len()).map(HostId).collect()
     }

@@ -1,0 +1,232 @@
+//! The plain system calls of a simulated host: what [`super::super::sys`] asks.
+
+use super::net::{How, SocketId};
+use super::state::{NUMBER_MIN, NUMBERS_PER_HOST, Object, State, What};
+use super::{Here, here, memory};
+use crate::driver::fd::Fd;
+use socket2::{SockAddr, SockRef};
+use std::cell::OnceCell;
+use std::io;
+use std::net::{IpAddr, Shutdown};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+fn error(errno: i32) -> io::Error {
+    io::Error::from_raw_os_error(errno)
+}
+
+/// The object behind a descriptor, with the world in which it is.
+fn with<T>(fd: &Fd, act: impl FnOnce(&mut State, &Object) -> Result<T, i32>) -> io::Result<T> {
+    let Here { world, .. } = here();
+    let number = fd.as_raw_fd();
+    let host = ((number - NUMBER_MIN) / NUMBERS_PER_HOST) as usize;
+    let mut state = world.0.borrow_mut();
+    let object = state.object(host, number).map_err(error)?;
+    let result = act(&mut state, &object);
+    state.settle();
+    state.put(object);
+    result.map_err(error)
+}
+
+/// The disk of the host where this thread is.
+fn with_disk<T>(act: impl FnOnce(&mut super::Disk, u64) -> Result<T, i32>) -> io::Result<T> {
+    let here = here();
+    let mut state = here.world.0.borrow_mut();
+    let now = state.wall();
+    act(&mut state.hosts[here.host].disk, now).map_err(error)
+}
+
+pub(crate) fn socket(domain: i32, kind: i32, protocol: i32) -> io::Result<RawFd> {
+    let here = here();
+    let mut state = here.world.0.borrow_mut();
+    let host = state.hosts[here.host].id;
+    let id = state.net.socket(host, domain, kind).map_err(error)?;
+    let what = What::Socket {
+        id,
+        kind: [domain, kind, protocol],
+        options: OnceCell::new(),
+    };
+    state.install(here.host, what).map_err(error)
+}
+
+pub(crate) fn close(number: RawFd) -> io::Result<()> {
+    let Here { world, .. } = here();
+    let host = ((number - NUMBER_MIN) / NUMBERS_PER_HOST) as usize;
+    let mut state = world.0.borrow_mut();
+    let closed = state.close_number(host, number);
+    state.settle();
+    closed.map_err(error)
+}
+
+/// The socket that keeps this one's options.
+pub(crate) fn options(fd: &Fd) -> SockRef<'_> {
+    let number = with(fd, |_, object| match &object.what {
+        What::Socket { kind, options, .. } => Ok(options_of(*kind, options).as_raw_fd()),
+        What::File(_) => Err(libc::ENOTSOCK),
+    });
+    let number = number.expect("an open socket keeps its options");
+    // SAFETY: the options live as long as the simulated socket, which `fd` keeps open.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(number) };
+    let options = SockRef::from(&borrowed);
+    // SAFETY: it holds the number alone, which is good for as long as `fd`.
+    unsafe { std::mem::transmute::<SockRef<'_>, SockRef<'_>>(options) }
+}
+
+fn options_of(kind: [i32; 3], place: &OnceCell<socket2::Socket>) -> &socket2::Socket {
+    place.get_or_init(|| {
+        let [domain, kind, protocol] = kind;
+        let protocol = Some(protocol).filter(|&protocol| protocol != 0);
+        let socket = socket2::Socket::new(domain.into(), kind.into(), protocol.map(Into::into));
+        socket.expect("a simulation needs a descriptor of this process for a socket's options")
+    })
+}
+
+pub(crate) fn bind(fd: &Fd, address: &SockAddr) -> io::Result<()> {
+    with(fd, |state, object| {
+        let socket = object.socket()?;
+        if let What::Socket { options, .. } = &object.what {
+            state.take_options(socket, options.get());
+        }
+        state.net.bind(socket, address)
+    })
+}
+
+pub(crate) fn listen(fd: &Fd, backlog: i32) -> io::Result<()> {
+    with(fd, |state, object| {
+        state.net.listen(object.socket()?, backlog)
+    })
+}
+
+pub(crate) fn take_error(fd: &Fd) -> io::Result<Option<io::Error>> {
+    with(fd, |state, object| {
+        Ok(state.net.take_error(object.socket()?).map(error))
+    })
+}
+
+pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
+    with(fd, |state, object| {
+        let how = match how {
+            Shutdown::Read => How::Read,
+            Shutdown::Write => How::Write,
+            Shutdown::Both => How::Both,
+        };
+        state.net.shutdown(object.socket()?, how, state.now)
+    })
+}
+
+pub(crate) fn local_addr(fd: &Fd) -> io::Result<SockAddr> {
+    with(fd, |state, object| state.net.local_name(object.socket()?))
+}
+
+pub(crate) fn peer_addr(fd: &Fd) -> io::Result<SockAddr> {
+    with(fd, |state, object| state.net.peer_name(object.socket()?))
+}
+
+#[cfg(feature = "hyper")]
+pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    let bytes: Vec<u8> = pieces
+        .iter()
+        .flat_map(|piece| piece.iter().copied())
+        .collect();
+    with(fd, |state, object| {
+        state.net.send(object.socket()?, &bytes, state.now)
+    })
+}
+
+impl State {
+    /// Takes over what the program has set on the socket that keeps the options.
+    pub(super) fn take_options(&mut self, socket: SocketId, options: Option<&socket2::Socket>) {
+        let (Some(options), Ok(mut known)) = (options, self.net.options(socket)) else {
+            return;
+        };
+        known.reuse_address = options.reuse_address().unwrap_or(false);
+        known.reuse_port = options.reuse_port().unwrap_or(false);
+        known.only_v6 = options.only_v6().unwrap_or(false);
+        if let Ok(Some(limit)) = options.tcp_user_timeout() {
+            known.user_timeout = limit.as_nanos() as u64;
+        }
+        let _ = self.net.set_options(socket, known);
+    }
+}
+
+/// The addresses of a host of the world.
+pub(crate) fn lookup(name: &str) -> io::Result<Vec<IpAddr>> {
+    let here = here();
+    let state = here.world.0.borrow();
+    if name == "localhost" {
+        return Ok(vec![IpAddr::from([127, 0, 0, 1])]);
+    }
+    state.names.get(name).cloned().ok_or_else(|| {
+        let what = format!("the simulated network has no host {name:?}");
+        io::Error::new(io::ErrorKind::NotFound, what)
+    })
+}
+
+/// The descriptor is a file: its disk and its open file.
+fn with_file<T>(
+    fd: &Fd,
+    act: impl FnOnce(&mut super::Disk, &mut super::disk::OpenFile, u64) -> Result<T, i32>,
+) -> io::Result<T> {
+    with(fd, |state, object| {
+        let mut file = object.file()?.borrow_mut();
+        let now = state.wall();
+        act(&mut state.hosts[object.host].disk, &mut file, now)
+    })
+}
+
+pub(crate) fn getdents(fd: &Fd, buf: &mut [u8]) -> io::Result<usize> {
+    let entries = with_file(fd, |disk, file, _| disk.dents(file, buf.len()))?;
+    buf[..entries.len()].copy_from_slice(&entries);
+    Ok(entries.len())
+}
+
+pub(crate) fn set_mode(fd: &Fd, mode: u32) -> io::Result<()> {
+    with_file(fd, |disk, file, now| disk.set_mode(file, mode, now))
+}
+
+pub(crate) fn set_mode_at(path: &[u8], mode: u32) -> io::Result<()> {
+    with_disk(|disk, now| disk.set_mode_at(None, path, mode, now))
+}
+
+pub(crate) fn set_times(fd: &Fd, times: [Option<(i64, u32)>; 2]) -> io::Result<()> {
+    with_file(fd, |disk, file, now| disk.set_times(file, times, now))
+}
+
+pub(crate) fn read_link(path: &[u8]) -> io::Result<Vec<u8>> {
+    with_disk(|disk, _| disk.read_link(None, path))
+}
+
+pub(crate) fn path_of(fd: &Fd) -> io::Result<Vec<u8>> {
+    with_file(fd, |disk, file, _| Ok(disk.path_of(file)))
+}
+
+pub(crate) fn flock(fd: &Fd, operation: libc::c_int) -> io::Result<()> {
+    with_file(fd, |disk, file, _| disk.flock(file, operation))
+}
+
+pub(crate) fn seek(fd: &Fd, offset: i64, whence: libc::c_int) -> io::Result<u64> {
+    with_file(fd, |disk, file, _| disk.seek(file, offset, whence))
+}
+
+pub(crate) fn set_len(fd: &Fd, len: u64) -> io::Result<()> {
+    with_file(fd, |disk, file, now| disk.set_len(file, len, now))
+}
+
+pub(crate) fn unlink(path: &[u8]) -> io::Result<()> {
+    with_disk(|disk, now| disk.remove(None, path, false, now))
+}
+
+pub(crate) fn open_flags(fd: &Fd) -> io::Result<libc::c_int> {
+    with_file(fd, |_, file, _| Ok(file.flags()))
+}
+
+pub(crate) fn metadata(fd: &Fd) -> io::Result<libc::statx> {
+    with_file(fd, |disk, file, _| {
+        let mut answer = memory::empty_statx();
+        disk.stat(file).fill(&mut answer);
+        Ok(answer)
+    })
+}
+
+pub(crate) fn random() -> u64 {
+    here().world.random()
+}

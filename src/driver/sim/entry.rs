@@ -1,0 +1,137 @@
+//! The kernel's 64-byte entry, taken apart again.
+//!
+//! The driver hands the very entries that it would give to a ring; nothing else crosses the seam.
+
+use io_uring::{opcode, squeue};
+
+/// `IOSQE_IO_LINK`: the next entry belongs to this one.
+const LINK: u8 = 1 << 2;
+/// `IOSQE_BUFFER_SELECT`: the kernel picks a provided buffer.
+const BUFFER_SELECT: u8 = 1 << 5;
+/// `IOSQE_CQE_SKIP_SUCCESS`: only a failure is told.
+const SKIP_SUCCESS: u8 = 1 << 6;
+
+const RECV_MULTISHOT: u16 = 1 << 1;
+const ACCEPT_MULTISHOT: u16 = 1 << 0;
+const POLL_MULTISHOT: u32 = 1 << 0;
+
+/// `struct io_uring_sqe`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sqe {
+    pub(super) opcode: u8,
+    flags: u8,
+    pub(super) ioprio: u16,
+    pub(super) fd: i32,
+    /// Also the second address.
+    pub(super) off: u64,
+    pub(super) addr: u64,
+    pub(super) len: u32,
+    /// The flags of the operation's own kind: of `send`, `open`, `statx` and so on.
+    pub(super) op_flags: u32,
+    pub(super) user_data: u64,
+    pub(super) buf_group: u16,
+    personality: u16,
+    pub(super) file_index: u32,
+    addr3: u64,
+    pad: u64,
+}
+
+const _: () = assert!(size_of::<Sqe>() == 64 && size_of::<squeue::Entry>() == 64);
+
+impl Sqe {
+    pub(super) fn of(entry: &squeue::Entry) -> Sqe {
+        let entry: *const squeue::Entry = entry;
+        // SAFETY: both are plain structs of 64 bytes in the kernel's layout, without padding.
+        unsafe { entry.cast::<Sqe>().read_unaligned() }
+    }
+
+    pub(super) fn is_linked(&self) -> bool {
+        self.flags & LINK != 0
+    }
+
+    pub(super) fn selects_buffer(&self) -> bool {
+        self.flags & BUFFER_SELECT != 0
+    }
+
+    pub(super) fn skips_success(&self) -> bool {
+        self.flags & SKIP_SUCCESS != 0
+    }
+
+    /// Whether it may complete more than once.
+    pub(super) fn is_multishot(&self) -> bool {
+        match self.opcode {
+            opcode::AcceptMulti::CODE => self.ioprio & ACCEPT_MULTISHOT != 0,
+            opcode::Recv::CODE | opcode::RecvMsg::CODE => self.ioprio & RECV_MULTISHOT != 0,
+            opcode::PollAdd::CODE => self.len & POLL_MULTISHOT != 0,
+            _ => false,
+        }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        name(self.opcode)
+    }
+
+    /// Whether it waits for a socket, or for a worker's time.
+    pub(super) fn waits_for_socket(&self) -> bool {
+        matches!(
+            self.opcode,
+            opcode::AcceptMulti::CODE
+                | opcode::Connect::CODE
+                | opcode::Recv::CODE
+                | opcode::RecvMsg::CODE
+                | opcode::Send::CODE
+                | opcode::SendMsg::CODE
+                | opcode::SendZc::CODE
+                | opcode::PollAdd::CODE
+        )
+    }
+}
+
+/// Every operation that the simulation performs, by liburing's names.
+const NAMES: &[(u8, &str)] = &[
+    (opcode::Nop::CODE, "nop"),
+    (opcode::Readv::CODE, "readv"),
+    (opcode::Writev::CODE, "writev"),
+    (opcode::Fsync::CODE, "fsync"),
+    (opcode::PollAdd::CODE, "poll_add"),
+    (opcode::SendMsg::CODE, "sendmsg"),
+    (opcode::RecvMsg::CODE, "recvmsg"),
+    (opcode::AcceptMulti::CODE, "accept"),
+    (opcode::AsyncCancel::CODE, "cancel"),
+    (opcode::LinkTimeout::CODE, "link_timeout"),
+    (opcode::Connect::CODE, "connect"),
+    (opcode::Fallocate::CODE, "fallocate"),
+    (opcode::OpenAt::CODE, "openat"),
+    (opcode::Close::CODE, "close"),
+    (opcode::Statx::CODE, "statx"),
+    (opcode::Read::CODE, "read"),
+    (opcode::Write::CODE, "write"),
+    (opcode::Send::CODE, "send"),
+    (opcode::Recv::CODE, "recv"),
+    (opcode::OpenAt2::CODE, "openat2"),
+    (opcode::RenameAt::CODE, "renameat"),
+    (opcode::UnlinkAt::CODE, "unlinkat"),
+    (opcode::MkDirAt::CODE, "mkdirat"),
+    (opcode::SymlinkAt::CODE, "symlinkat"),
+    (opcode::LinkAt::CODE, "linkat"),
+    (opcode::SendZc::CODE, "send_zc"),
+    (opcode::Ftruncate::CODE, "ftruncate"),
+];
+
+/// The name of an operation.
+///
+/// # Panics
+/// If the simulation does not know it: better than to do nothing and call it a success.
+pub(super) fn name(code: u8) -> &'static str {
+    let known = NAMES.iter().find(|(known, _)| *known == code);
+    known.map_or_else(
+        || panic!("the simulated kernel does not know operation {code}: teach it to driver/sim"),
+        |(_, name)| name,
+    )
+}
+
+/// Whether an operation has this name.
+pub(crate) fn is_name(name: &str) -> bool {
+    NAMES.iter().any(|(_, known)| *known == name)
+}

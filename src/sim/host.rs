@@ -1,0 +1,79 @@
+//! The machines of a simulation: their cores, their programs, their deaths.
+
+use crate::driver::probe::Features;
+use crate::driver::sim::World;
+use crate::driver::sim::rng::Rng;
+use crate::runtime::Handle;
+use crate::runtime::stepped::{self, Root, Sizes, Stepped};
+use std::rc::Rc;
+
+/// What a host runs on each core when it boots.
+pub(super) type Boot = Rc<dyn Fn(usize) -> Root>;
+
+/// One machine.
+pub(super) struct Machine {
+    pub(super) name: String,
+    pub(super) boot: Boot,
+    sizes: Sizes,
+    features: Features,
+    cores: usize,
+    /// Its cores while it is up.
+    pub(super) running: Vec<Stepped>,
+    pub(super) handle: Option<Handle>,
+    /// The world's numbers of its cores, in their order.
+    pub(super) numbers: Vec<usize>,
+}
+
+impl Machine {
+    pub(super) fn new(world: &World, name: &str, cores: usize, boot: Boot) -> Machine {
+        let mut rng = Rng::new(world.random());
+        Machine {
+            name: name.to_owned(),
+            boot,
+            sizes: draw_sizes(&mut rng),
+            features: world.draw_features(),
+            cores,
+            running: Vec::new(),
+            handle: None,
+            numbers: Vec::new(),
+        }
+    }
+
+    /// Starts its program.
+    pub(super) fn boot(&mut self, world: &World, host: usize) {
+        let first = world.cores();
+        let (mut running, handle) =
+            stepped::build(world, host, self.cores, self.sizes, self.features);
+        for (index, core) in running.iter_mut().enumerate() {
+            let boot = self.boot.clone();
+            core.begin(|| boot(index));
+        }
+        self.numbers = (first..first + self.cores).collect();
+        self.running = running;
+        self.handle = Some(handle);
+    }
+
+    /// Ends its cores in order; how many operations had to be leaked.
+    pub(super) fn end(&mut self) -> usize {
+        self.handle = None;
+        self.numbers.clear();
+        let mut running = std::mem::take(&mut self.running);
+        running.iter_mut().map(Stepped::end).sum()
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        !self.running.is_empty()
+    }
+}
+
+/// Queues and buffers of a host: small ones, which are often full, and ordinary ones.
+fn draw_sizes(rng: &mut Rng) -> Sizes {
+    let entries = 8 << rng.below(5);
+    Sizes {
+        entries,
+        completions: entries << rng.below(3),
+        buffers: 2 << rng.below(5),
+        buffer_len: 256 << rng.below(7),
+        budget_polls: 1 << rng.below(9),
+    }
+}

@@ -1,0 +1,95 @@
+//! The simulation itself.
+#![cfg(feature = "sim")]
+
+use corering::net::{TcpListener, TcpStream};
+use corering::sim::Sim;
+use std::time::Duration;
+
+corering::follow_the_seed!();
+
+#[global_allocator]
+static ALLOCATOR: corering::sim::GuardAlloc = corering::sim::GuardAlloc::new();
+
+async fn serve() -> std::io::Result<()> {
+    let listener = TcpListener::bind("0.0.0.0:7000").await?;
+    loop {
+        let (mut stream, _) = listener.accept().await?;
+        drop(corering::spawn(async move {
+            while let Ok(Some(chunk)) = stream.recv().await {
+                if stream.send_all(chunk).await.0.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+}
+
+async fn connect() -> TcpStream {
+    loop {
+        match TcpStream::connect("server:7000").await {
+            Ok(stream) => return stream,
+            Err(_) => corering::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+#[test]
+fn echo() {
+    corering::sim::seeds(0..50, |sim: &mut Sim| {
+        sim.host("server")
+            .boot(|_core| async { serve().await.unwrap() });
+        let client = sim.host("client").boot(|_core| async {});
+        sim.block_on(&client, async {
+            let mut stream = connect().await;
+            for round in 0..20u8 {
+                let data = vec![round; 1 + usize::from(round) * 1000];
+                stream.write_all(&data).await.unwrap();
+                let mut reply = vec![0; data.len()];
+                stream.read_exact(&mut reply).await.unwrap();
+                assert_eq!(reply, data);
+            }
+        });
+    });
+}
+
+/// Equal seeds give equal traces; the second run is on another thread, with other addresses.
+#[test]
+fn a_run_is_a_function_of_the_seed() {
+    let run = |seed: u64| {
+        std::thread::spawn(move || {
+            let faults = corering::sim::Faults::swarm_with_errors(seed);
+            let mut sim = Sim::with_faults(seed, faults);
+            sim.host("server")
+                .cores(2)
+                .boot(|_core| async { drop(serve().await) });
+            let client = sim.host("client").boot(|_core| async {});
+            sim.spawn(&client, async {
+                let mut table = std::collections::HashMap::new();
+                for round in 0..50u32 {
+                    table.insert(round, round);
+                }
+                for round in table.keys().copied() {
+                    let Ok(mut stream) = TcpStream::connect("server:7000").await else {
+                        corering::time::sleep(Duration::from_millis(5)).await;
+                        continue;
+                    };
+                    let data = vec![1; 1 + round as usize * 100];
+                    if stream.write_all(&data).await.is_ok() {
+                        let mut reply = vec![0; data.len()];
+                        let _ = stream.read_exact(&mut reply).await;
+                    }
+                    let name = format!("/file-{round}");
+                    let _ = corering::fs::write_atomic(&name, data).await;
+                }
+            });
+            sim.run_for(Duration::from_secs(2));
+            (sim.trace_hash(), sim.events())
+        })
+        .join()
+        .unwrap()
+    };
+    for seed in 0..30 {
+        assert_eq!(run(seed), run(seed), "seed {seed}");
+    }
+    assert_ne!(run(1), run(2));
+}
