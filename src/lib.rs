@@ -107,6 +107,7 @@ pub mod time;
 #[cfg(feature = "macros")]
 pub use corering_macros::{main, test};
 pub use driver::refusal::{BuildError, BuildErrorKind};
+pub use driver::restrict::Restrict;
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

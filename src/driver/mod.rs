@@ -19,9 +19,11 @@ mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
 pub(crate) mod lookup;
+pub(crate) mod operations;
 pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
+pub(crate) mod restrict;
 mod ring;
 pub(crate) mod slot;
 pub(crate) mod starved;
@@ -40,7 +42,9 @@ use self::buf_ring::{Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::kernel::{Kernel, Wait};
+use self::operations::Barred;
 use self::probe::Features;
+use self::restrict::Restrict;
 use self::ring::{Ring, RingConfig};
 use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token};
 use self::starved::Starved;
@@ -80,6 +84,8 @@ pub(crate) struct Config {
     /// Receive buffers where they are filled piece by piece, and where each holds one receive.
     pub(crate) incremental: PoolConfig,
     pub(crate) plain: PoolConfig,
+    /// The only operations that the ring shall take.
+    pub(crate) restrict: Option<Restrict>,
 }
 
 /// The kernel side of one core. Clones share it; it never leaves its thread.
@@ -92,6 +98,7 @@ struct Inner {
     starved: RefCell<Starved>,
     bell: Arc<Bell>,
     features: Features,
+    barred: Barred,
     config: Config,
     stop: Stop,
     counters: Counters,
@@ -179,6 +186,7 @@ impl Driver {
             entries: config.entries,
             completions: config.completions,
             workers: config.workers,
+            disabled: config.restrict.is_some(),
         };
         let ring = Ring::new(sizes, features)?;
         let (bell, bell_poll) = if features.send_msg_ring {
@@ -187,6 +195,16 @@ impl Driver {
             let (bell, fd) = Bell::to_eventfd()?;
             (bell, Some(fd))
         };
+        let bell = Arc::new(bell);
+        let mut pool = PoolState::NotYet;
+        if let Some(restrict) = config.restrict {
+            // All that is registered comes before the list, which allows no registration.
+            pool = match restrict.receives() {
+                true => receive::make_pool(&ring, features, config, &bell),
+                false => PoolState::Refused,
+            };
+            restrict.enable(ring.as_io_uring(), features.missing)?;
+        }
         let state = State {
             kernel: Some(Kernel::Ring(ring)),
             slots: Slots::new(),
@@ -197,10 +215,11 @@ impl Driver {
         };
         let driver = Driver(Rc::new(Inner {
             state: RefCell::new(state),
-            pool: RefCell::new(PoolState::NotYet),
+            pool: RefCell::new(pool),
             starved: RefCell::default(),
-            bell: Arc::new(bell),
+            bell,
             features,
+            barred: Barred::new(features.missing, features.masked, config.restrict),
             config,
             stop: Stop::default(),
             counters: Counters::default(),
@@ -287,10 +306,11 @@ impl Driver {
 /// Operations.
 impl Driver {
     /// Submits an operation; its entry is made outside of the borrow, because a buffer's own code
-    /// takes part in that.
-    pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+    /// takes part in that. What is not submitted is answered at once.
+    pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> Result<Token, Cqe> {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
+        self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
         let token = state.slots.insert_single(waker);
         self.queue_op(&mut state, token, entry, link);
@@ -298,21 +318,32 @@ impl Driver {
     }
 
     /// As [`submit_single`](Driver::submit_single), for one that completes any number of times.
-    pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+    pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> Result<Token, Cqe> {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
+        self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
         let token = state.slots.insert_stream(waker, op.limit());
         self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
 
-    fn open_state(&self) -> io::Result<std::cell::RefMut<'_, State>> {
+    fn open_state(&self) -> Result<std::cell::RefMut<'_, State>, Cqe> {
         let state = self.0.state.borrow_mut();
         if state.kernel.is_none() || state.closing {
-            Err(gone())
+            Err(Cqe::GONE)
         } else {
             Ok(state)
+        }
+    }
+
+    /// The answer to an operation that this kernel does not have, or that is not allowed.
+    #[inline]
+    fn admit(&self, entry: &squeue::Entry, link: Option<&squeue::Entry>) -> Result<(), Cqe> {
+        let barred = |entry: &squeue::Entry| self.0.barred.answer(entry.get_opcode());
+        match barred(entry).or_else(|| link.and_then(barred)) {
+            None => Ok(()),
+            Some(answer) => Err(answer),
         }
     }
 
@@ -413,7 +444,7 @@ impl Driver {
     pub(crate) fn submit_late(&self, orphan: Box<dyn Orphan>) {
         match self.open_state() {
             Ok(mut state) => state.late.push(orphan),
-            Err(_) => drop(orphan.last(Cqe::GONE)),
+            Err(gone) => drop(orphan.last(gone)),
         }
     }
 
@@ -421,12 +452,17 @@ impl Driver {
         let mut late = std::mem::take(&mut self.0.state.borrow_mut().late);
         for mut orphan in late.drain(..) {
             let entry = orphan.prepare();
+            if let Err(refusal) = self.admit(&entry, None) {
+                self.finish(orphan, refusal);
+                continue;
+            }
             let mut state = self.0.state.borrow_mut();
             let token = state.slots.insert_orphan(orphan);
             self.queue_op(&mut state, token, entry, None);
         }
-        // The list keeps its memory; nothing was added meanwhile, as `prepare` submits nothing.
-        self.0.state.borrow_mut().late = late;
+        // The list keeps its memory. `prepare` submits nothing; what ended by a refusal may.
+        let added = std::mem::replace(&mut self.0.state.borrow_mut().late, late);
+        self.0.state.borrow_mut().late.extend(added);
     }
 
     /// A waker may be the program's own: what it panics with must not take the other completions

@@ -68,6 +68,10 @@ impl BuildError {
 
     /// Explains why the kernel refused a ring, from what can be seen of this machine.
     pub(crate) fn explain(source: io::Error) -> BuildError {
+        if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() {
+            // Not the machine's word: the self-test's, about the environment.
+            return BuildError::new(BuildErrorKind::Settings, source.to_string(), source);
+        }
         let machine = Machine::look();
         let (kind, cure) = machine.diagnose(source.raw_os_error());
         BuildError::new(kind, cure, source)

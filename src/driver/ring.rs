@@ -43,6 +43,9 @@ pub(crate) struct RingConfig {
     pub(crate) completions: u32,
     /// Kernel workers for file operations of this core: bounded and unbounded kinds.
     pub(crate) workers: [u32; 2],
+    /// Nothing can be submitted before it is enabled, which
+    /// [`Restrict::enable`](super::restrict::Restrict::enable) does.
+    pub(crate) disabled: bool,
 }
 
 /// The kernel's `struct io_uring_getevents_arg`.
@@ -278,7 +281,7 @@ fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring
     let (mut entries, mut completions) = (config.entries, config.completions);
     let (mut tries, mut halvings) = (0, 0);
     loop {
-        let error = match build(entries, completions, features) {
+        let error = match build(entries, completions, config.disabled, features) {
             Ok(ring) => return Ok(ring),
             Err(error) => error,
         };
@@ -300,7 +303,12 @@ fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring
     }
 }
 
-fn build(entries: u32, completions: u32, features: Features) -> io::Result<IoUring> {
+fn build(
+    entries: u32,
+    completions: u32,
+    disabled: bool,
+    features: Features,
+) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
         .dontfork()
@@ -311,6 +319,9 @@ fn build(entries: u32, completions: u32, features: Features) -> io::Result<IoUri
     builder.setup_single_issuer().setup_defer_taskrun();
     if features.no_sqarray {
         builder.setup_no_sqarray();
+    }
+    if disabled {
+        builder.setup_r_disabled();
     }
     builder.build(entries)
 }

@@ -110,7 +110,7 @@ impl<O: Single> Future for Submit<O> {
                     this.token = Some(token);
                     return Poll::Pending;
                 }
-                Err(_) => Cqe::GONE,
+                Err(refusal) => refusal,
             },
             Some(token) => ready!(this.driver.poll_single(token, cx.waker())),
         };
@@ -182,7 +182,7 @@ impl<O: Multi> SubmitMulti<O> {
         let Some(token) = self.token else {
             match self.driver.submit_multi(op, cx.waker()) {
                 Ok(token) => self.token = Some(token),
-                Err(_) => return Poll::Ready(Some(op.item(Cqe::GONE))),
+                Err(refusal) => return Poll::Ready(Some(op.item(refusal))),
             }
             return Poll::Pending;
         };

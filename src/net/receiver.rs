@@ -12,6 +12,7 @@
 use super::owned_read::LateRead;
 use crate::driver::buf_ring::RecvBuf;
 use crate::driver::fd::Fd;
+use crate::driver::operations::Failure;
 use crate::driver::starved::{Place, Turn};
 use crate::driver::submit::{Submit, SubmitMulti};
 use crate::op::{Received, Recv, RecvMulti};
@@ -108,7 +109,7 @@ impl Receiver {
 
     /// An error that was found behind a chunk: the kernel has reported it, and will not again.
     fn keep_error(&mut self, error: &io::Error) {
-        self.mode = Mode::Late(Box::new(KeptError(error.raw_os_error())));
+        self.mode = Mode::Late(Box::new(KeptError(Failure::of_error(error))));
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
@@ -341,13 +342,10 @@ fn forgotten() -> io::Error {
 }
 
 /// An error that is delivered by the next read.
-struct KeptError(Option<i32>);
+struct KeptError(Failure);
 
 impl LateRead for KeptError {
     fn poll_late(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let error = self
-            .0
-            .map_or_else(crate::driver::gone, io::Error::from_raw_os_error);
-        Poll::Ready(Err(error))
+        Poll::Ready(Err(self.0.to_error()))
     }
 }

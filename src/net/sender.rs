@@ -224,14 +224,6 @@ impl Sender {
                 },
             );
         }
-        if !self.fd.driver().features().send_zc {
-            return (
-                Err(io::ErrorKind::Unsupported.into()),
-                ZeroCopyBuf {
-                    submit: Some(submit),
-                },
-            );
-        }
         let sent = poll_fn(|cx| {
             Poll::Ready(match ready!(submit.poll_next(cx)) {
                 Some(SendZcItem::Sent(result)) => result,

@@ -15,6 +15,7 @@
 use super::clamp;
 use super::socket::send_flags;
 use crate::driver::fd::Fd;
+use crate::driver::operations::Failure;
 use crate::driver::slot::{Cqe, Orphan};
 use crate::driver::sys;
 use io_uring::{opcode, squeue};
@@ -73,21 +74,6 @@ struct State {
     waker: Option<Waker>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    Errno(i32),
-    Gone,
-}
-
-impl Failure {
-    fn to_error(self) -> io::Error {
-        match self {
-            Failure::Errno(errno) => io::Error::from_raw_os_error(errno),
-            Failure::Gone => crate::driver::gone(),
-        }
-    }
-}
-
 impl SendQueue {
     pub(crate) fn new(fd: Fd) -> SendQueue {
         SendQueue {
@@ -136,7 +122,7 @@ impl SendQueue {
         // Only the end of the runtime completes it at once, with this state borrowed.
         let driver = self.fd.driver();
         if driver.is_closed() {
-            state.fail(Failure::Gone);
+            state.fail(Failure::of(Cqe::GONE));
         } else {
             driver.submit_late(job);
         }
@@ -234,13 +220,9 @@ impl Job {
     fn advance(&mut self, cqe: Cqe) -> bool {
         match cqe.result {
             n if n >= 0 => self.sent += n as usize,
-            errno => {
-                let failure = match cqe {
-                    Cqe::GONE => Failure::Gone,
-                    _ => Failure::Errno(-errno),
-                };
+            _ => {
                 give_spare(std::mem::take(&mut self.bytes));
-                self.queue().borrow_mut().fail(failure);
+                self.queue().borrow_mut().fail(Failure::of(cqe));
                 return false;
             }
         }

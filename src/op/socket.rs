@@ -14,7 +14,8 @@ use io_uring::{cqueue, opcode, squeue};
 use socket2::SockAddr;
 use std::io;
 
-/// Accepts connections until it is told to stop (`accept4`, multishot).
+/// Accepts connections until it is told to stop (`accept4`, multishot; where there is none, one at
+/// a time: whoever polls arms it anew).
 #[derive(Debug)]
 pub(crate) struct AcceptMulti {
     pub(crate) fd: Fd,
@@ -25,8 +26,13 @@ pub(crate) struct AcceptMulti {
 // SAFETY: the entry has no pointers.
 unsafe impl Op for AcceptMulti {
     fn prepare(&mut self) -> squeue::Entry {
-        opcode::AcceptMulti::new(self.fd.target())
-            .flags(libc::SOCK_CLOEXEC)
+        let (fd, flags) = (self.fd.target(), libc::SOCK_CLOEXEC);
+        if self.fd.driver().features().accept_multishot {
+            return opcode::AcceptMulti::new(fd).flags(flags).build();
+        }
+        let nowhere = std::ptr::null_mut();
+        opcode::Accept::new(fd, nowhere, nowhere.cast())
+            .flags(flags)
             .build()
     }
 }

@@ -7,6 +7,7 @@ use super::workers::{Place, Workers, pin};
 use crate::driver;
 use crate::driver::buf_ring::PoolConfig;
 use crate::driver::refusal::BuildError;
+use crate::driver::restrict::Restrict;
 use crate::driver::sys;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +65,7 @@ impl Builder {
                     count: 512,
                     len: 16 * KIB,
                 },
+                restrict: None,
             },
             budget_polls: 256,
             budget_micros: 500,
@@ -149,6 +151,26 @@ impl Builder {
         self
     }
 
+    /// Limits each core's ring to these operations, for as long as it lives: the ring is made
+    /// disabled, given its list (`IORING_REGISTER_RESTRICTIONS`), and only then enabled, so nothing
+    /// ever goes past the list. Nothing more can be registered with such a ring either. By default
+    /// anything may be asked; the environment variable `CORERING_RESTRICT` gives a list to a program
+    /// whose builder does not (names of sets with commas between them, such as `net,read_files`).
+    ///
+    /// An operation outside of the list fails with `PermissionDenied`, and its text names the set
+    /// that is missing. See [`Restrict`] for what a list does not cover.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// use corering::Restrict;
+    /// let runtime = corering::Runtime::builder().restrict(Restrict::net()).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn restrict(mut self, to: Restrict) -> Builder {
+        self.core.driver.restrict = Some(to);
+        self
+    }
+
     /// How long the end of the runtime waits for the kernel to give back the memory of operations
     /// that cannot be cancelled (a disk write). What is not back then is leaked. 1 s by default.
     pub fn shutdown_grace(mut self, grace: Duration) -> Builder {
@@ -161,7 +183,10 @@ impl Builder {
     /// # Errors
     /// [`BuildError`], whose text names the cause and the cure: a setting that cannot be
     /// fulfilled, or a machine that refuses io_uring. Nothing is left behind then.
-    pub fn build(self) -> Result<Runtime, BuildError> {
+    pub fn build(mut self) -> Result<Runtime, BuildError> {
+        if self.core.driver.restrict.is_none() {
+            self.core.driver.restrict = Restrict::of_environment().map_err(BuildError::explain)?;
+        }
         let allowed = sys::allowed_cpus().unwrap_or_default();
         let cores = match self.cores {
             Cores::Some(cores) => cores,
