@@ -1,6 +1,7 @@
 //! What a restricted ring may do: sets of operations, named by what a program needs them for.
 
 use super::operations::{OpSet, allowed};
+use super::ring::UNREGISTER_RING_FDS;
 use io_uring::IoUring;
 use io_uring::register::Restriction;
 use io_uring::squeue::Flags;
@@ -155,13 +156,13 @@ impl Restrict {
 
     /// Gives the list to a ring that was made disabled, for good, and enables it on this thread.
     pub(super) fn enable(self, ring: &IoUring, missing: OpSet) -> io::Result<()> {
-        /// Answers "it is enabled" from now on. A list without any register operation would not
-        /// restrict them on kernels that keep the two kinds apart; with this harmless one in it,
-        /// every other is refused on all of them.
-        const REGISTER_ENABLE_RINGS: u8 = 12;
+        /// From now on it answers that the ring is enabled.
+        const ENABLE_RINGS: u8 = 12;
         let mut list: Vec<_> = allowed(self, missing).map(Restriction::sqe_op).collect();
         list.push(Restriction::sqe_flags_allowed(self.flags().bits()));
-        list.push(Restriction::register_op(REGISTER_ENABLE_RINGS));
+        // A ring's end takes an entry out of the thread's own table. And a list without register
+        // operations would restrict none on kernels that keep the two kinds apart.
+        list.extend([ENABLE_RINGS, UNREGISTER_RING_FDS].map(Restriction::register_op));
         ring.submitter().register_restrictions(&mut list)?;
         ring.submitter().register_enable_rings()
     }

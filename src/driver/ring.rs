@@ -29,6 +29,7 @@ const ENTER_REGISTERED_RING: u32 = 1 << 4;
 const ENTER_ABS_TIMER: u32 = 1 << 5;
 const ENTER_NO_IOWAIT: u32 = 1 << 7;
 const REGISTER_RING_FDS: u32 = 20;
+pub(super) const UNREGISTER_RING_FDS: u8 = 21;
 
 /// The first and the longest pause after an `enter` that found the kernel short, in microseconds.
 const PAUSE_MICROS_MIN: u64 = 50;
@@ -263,6 +264,22 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    /// The thread's table holds the ring as a descriptor does: what stays there keeps the ring,
+    /// and its locked memory, until the thread ends.
+    fn drop(&mut self) {
+        if let (Some(index), false) = (self.registered, self.is_forked()) {
+            let mut entry = RingEntry {
+                offset: index,
+                resv: 0,
+                data: 0,
+            };
+            // Refused only to a thread that is not the ring's, and this type stays on its own.
+            let _ = entry.register(&self.ring, UNREGISTER_RING_FDS.into());
+        }
+    }
+}
+
 impl AsRawFd for Ring {
     fn as_raw_fd(&self) -> RawFd {
         self.ring.as_raw_fd()
@@ -326,25 +343,33 @@ fn build(
     builder.build(entries)
 }
 
+/// The kernel's `struct io_uring_rsrc_update`: an entry of this thread's own table of rings.
+#[repr(C)]
+struct RingEntry {
+    offset: u32,
+    resv: u32,
+    data: u64,
+}
+
+impl RingEntry {
+    /// How many entries were entered or taken out: 1, or something has failed.
+    fn register(&mut self, ring: &IoUring, operation: u32) -> libc::c_long {
+        let (number, fd) = (libc::SYS_io_uring_register, ring.as_raw_fd());
+        let arg = std::ptr::from_mut(self);
+        // SAFETY: the ring is open, and the kernel reads and writes one entry during the call.
+        unsafe { libc::syscall(number, fd, operation, arg, 1) }
+    }
+}
+
 /// Enters the ring in this thread's own table, whose index is cheaper to use than a descriptor.
 fn register_ring_fd(ring: &IoUring) -> Option<u32> {
-    /// The kernel's `struct io_uring_rsrc_update`.
-    #[repr(C)]
-    struct Update {
-        offset: u32,
-        resv: u32,
-        data: u64,
-    }
-    let fd = ring.as_raw_fd();
-    let mut update = Update {
+    let mut entry = RingEntry {
         offset: u32::MAX,
         resv: 0,
-        data: fd as u64,
+        data: ring.as_raw_fd() as u64,
     };
-    let arg = std::ptr::from_mut(&mut update);
-    // SAFETY: the ring is open, and the kernel reads and writes one `Update` during the call.
-    let n = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, arg, 1) };
-    (n == 1).then_some(update.offset)
+    let n = entry.register(ring, REGISTER_RING_FDS);
+    (n == 1).then_some(entry.offset)
 }
 
 /// A page that a forked child finds empty.
