@@ -42,7 +42,7 @@ use self::buf_ring::{Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::kernel::{Kernel, Wait};
-use self::operations::Barred;
+use self::operations::{Barred, Failure};
 use self::probe::Features;
 use self::restrict::Restrict;
 use self::ring::{Ring, RingConfig};
@@ -182,6 +182,7 @@ impl Driver {
     /// A driver on a ring of its own, for this thread.
     pub(crate) fn new(config: Config) -> io::Result<Driver> {
         let features = probe::features()?;
+        let barred = Barred::new(features.missing, features.masked, config.restrict);
         let sizes = RingConfig {
             entries: config.entries,
             completions: config.completions,
@@ -193,6 +194,9 @@ impl Driver {
             (Bell::to_ring(ring.as_raw_fd()), None)
         } else {
             let (bell, fd) = Bell::to_eventfd()?;
+            if let Some(answer) = barred.answer(opcode::PollAdd::CODE.into()) {
+                return Err(Failure::of(answer).to_error());
+            }
             (bell, Some(fd))
         };
         let bell = Arc::new(bell);
@@ -219,7 +223,7 @@ impl Driver {
             starved: RefCell::default(),
             bell,
             features,
-            barred: Barred::new(features.missing, features.masked, config.restrict),
+            barred,
             config,
             stop: Stop::default(),
             counters: Counters::default(),

@@ -68,8 +68,9 @@ impl BuildError {
 
     /// Explains why the kernel refused a ring, from what can be seen of this machine.
     pub(crate) fn explain(source: io::Error) -> BuildError {
-        if source.kind() == io::ErrorKind::InvalidInput && source.raw_os_error().is_none() {
-            // Not the machine's word: the self-test's, about the environment.
+        let own = [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
+        if source.raw_os_error().is_none() && own.contains(&source.kind()) {
+            // Not the kernel's word: the driver's, about what the environment names.
             return BuildError::new(BuildErrorKind::Settings, source.to_string(), source);
         }
         let machine = Machine::look();
