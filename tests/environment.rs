@@ -379,7 +379,12 @@ fn i05_nproc_and_iowq() {
                     .expect("it finishes or fails, and does not hang");
                 match result {
                     Ok(()) => done += 1,
-                    Err(error) => { println!("{error:?}"); failed += 1 }
+                    Err(error) => {
+                        // Nobody has cancelled it.
+                        assert_eq!(error.kind(), ErrorKind::QuotaExceeded, "{error}");
+                        assert!(error.to_string().contains("ulimit -u"), "{error}");
+                        failed += 1;
+                    }
                 }
             }
             // Sockets need no worker.

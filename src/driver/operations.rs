@@ -179,9 +179,11 @@ enum Why {
     Missing,
     Masked,
     Forbidden,
+    /// The kernel took it and gave it up, although nobody had asked for that.
+    GivenUp,
 }
 
-/// The error of an operation that was not passed on. Its text names the cure.
+/// The error of an operation that was not performed. Its text names the cure.
 #[derive(Clone, Copy, Debug)]
 struct Refused {
     code: u8,
@@ -208,6 +210,7 @@ impl Refused {
             Some(0) if word >= 0 => Why::Missing,
             Some(1) => Why::Masked,
             Some(2) => Why::Forbidden,
+            Some(3) => Why::GivenUp,
             _ => return None,
         };
         let code = (word % PER_CAUSE) as u8;
@@ -224,28 +227,32 @@ impl Refused {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Operation {
-            name,
-            since,
-            brought_by,
-            ..
-        } = *self.operation();
-        match self.why {
-            Why::Missing => write!(
+        match (self.why, self.operation()) {
+            (Why::Missing, Operation { name, since, .. }) => write!(
                 f,
                 "this kernel lacks the operation `{name}` of io_uring, which Linux {since} \
                  brought: run on that or a newer one"
             ),
-            Why::Masked => write!(
+            (Why::Masked, Operation { name, since, .. }) => write!(
                 f,
                 "the operation `{name}` of io_uring (Linux {since}) is masked: take it out of the \
                  environment variable CORERING_MASK"
             ),
-            Why::Forbidden => write!(
+            (
+                Why::Forbidden,
+                Operation {
+                    name, brought_by, ..
+                },
+            ) => write!(
                 f,
                 "this runtime is restricted, and the operation `{name}` of io_uring is not in its \
                  list: add {} to what `Builder::restrict` is given",
                 brought_by.recommendation()
+            ),
+            (Why::GivenUp, _) => f.write_str(
+                "the kernel gave the operation up, as it does when it cannot start a worker \
+                 thread for it: raise the limit on processes (`ulimit -u`, `TasksMax=`), or try \
+                 again when others have ended",
             ),
         }
     }
@@ -258,8 +265,18 @@ impl From<Refused> for io::Error {
         let kind = match refused.why {
             Why::Forbidden => io::ErrorKind::PermissionDenied,
             Why::Missing | Why::Masked => io::ErrorKind::Unsupported,
+            Why::GivenUp => io::ErrorKind::QuotaExceeded,
         };
         io::Error::new(kind, refused)
+    }
+}
+
+impl Cqe {
+    /// Stands for a cancellation that nobody asked for: the kernel's own word for it would say
+    /// that somebody did.
+    pub(super) fn given_up() -> Cqe {
+        let (code, why) = (opcode::Nop::CODE, Why::GivenUp);
+        Refused { code, why }.to_cqe()
     }
 }
 
