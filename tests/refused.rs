@@ -170,6 +170,16 @@ fn e15_no_thread_to_be_had() {
     });
 }
 
+async fn echo() {
+    let (mut client, mut server) = harness::net::pair().await;
+    client.write_all(b"there and back").await.expect("written");
+    let chunk = server.recv().await.expect("received").expect("bytes");
+    server.send_all(chunk).await.0.expect("sent");
+    let mut back = [0; 14];
+    client.read_exact(&mut back).await.expect("read");
+    assert_eq!(&back, b"there and back");
+}
+
 #[test]
 fn e06_thousand_runtimes() {
     Case::new("e06_thousand_runtimes")
@@ -205,6 +215,9 @@ fn thousand_runtimes() {
             let task = corering::spawn(async { 1 });
             sleep(Duration::from_micros(10)).await;
             assert_eq!(task.await.expect("joined"), 1);
+            if i % 10 == 0 {
+                echo().await;
+            }
         });
         if i == 100 {
             base = harness::memory_kib();
