@@ -18,6 +18,7 @@ pub(crate) mod current;
 mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
+pub(crate) mod limits;
 pub(crate) mod lookup;
 pub(crate) mod operations;
 pub(crate) mod probe;
@@ -42,6 +43,7 @@ use self::buf_ring::{Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::kernel::{Kernel, Wait};
+use self::limits::Account;
 use self::operations::{Barred, Failure};
 use self::probe::Features;
 use self::restrict::Restrict;
@@ -84,6 +86,9 @@ pub(crate) struct Config {
     /// Receive buffers where they are filled piece by piece, and where each holds one receive.
     pub(crate) incremental: PoolConfig,
     pub(crate) plain: PoolConfig,
+    /// Bytes of receives into the heap, and of sends without a copy, that may be in flight.
+    pub(crate) heap_receive_bytes_max: u64,
+    pub(crate) zero_copy_bytes_max: u64,
     /// The only operations that the ring shall take.
     pub(crate) restrict: Option<Restrict>,
 }
@@ -99,6 +104,8 @@ struct Inner {
     bell: Arc<Bell>,
     features: Features,
     barred: Barred,
+    heap_receives: Rc<Account>,
+    zero_copy: Rc<Account>,
     config: Config,
     stop: Stop,
     counters: Counters,
@@ -144,6 +151,7 @@ struct Counters {
     close_failed: Cell<u64>,
     destructor_panics: Cell<u64>,
     accept_backoffs: Cell<u64>,
+    stops: Cell<u64>,
 }
 
 /// A copy of the driver's counters.
@@ -163,6 +171,13 @@ pub(crate) struct DriverStats {
     pub(crate) close_failed: u64,
     pub(crate) destructor_panics: u64,
     pub(crate) accept_backoffs: u64,
+    pub(crate) stops: u64,
+    pub(crate) buffer_bytes: u64,
+    pub(crate) heap_receive_bytes: u64,
+    pub(crate) heap_receives_put_off: u64,
+    pub(crate) zero_copy_bytes: u64,
+    pub(crate) zero_copy_copied: u64,
+    pub(crate) kernel_workers: [u32; 2],
 }
 
 fn bump(counter: &Cell<u64>) {
@@ -224,6 +239,8 @@ impl Driver {
             bell,
             features,
             barred,
+            heap_receives: Account::new(config.heap_receive_bytes_max),
+            zero_copy: Account::new(config.zero_copy_bytes_max),
             config,
             stop: Stop::default(),
             counters: Counters::default(),
@@ -281,12 +298,22 @@ impl Driver {
         bump(&self.0.counters.heap_receives);
     }
 
+    /// The memory of receives into the heap.
+    pub(crate) fn heap_receives(&self) -> &Rc<Account> {
+        &self.0.heap_receives
+    }
+
+    /// The memory of sends without a copy.
+    pub(crate) fn zero_copy(&self) -> &Rc<Account> {
+        &self.0.zero_copy
+    }
+
     pub(crate) fn stats(&self) -> DriverStats {
         let (state, counters) = (self.0.state.borrow(), &self.0.counters);
         let (overflows, enters) = state.kernel.as_ref().map_or((0, 0), Kernel::counts);
-        let (buffers, available) = match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => (pool.count(), pool.available()),
-            _ => (0, 0),
+        let (buffers, available, buffer_bytes) = match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => (pool.count(), pool.available(), pool.bytes()),
+            _ => (0, 0, 0),
         };
         DriverStats {
             submitted: counters.submitted.get(),
@@ -303,6 +330,13 @@ impl Driver {
             close_failed: counters.close_failed.get(),
             destructor_panics: counters.destructor_panics.get(),
             accept_backoffs: counters.accept_backoffs.get(),
+            stops: counters.stops.get(),
+            buffer_bytes,
+            heap_receive_bytes: self.0.heap_receives.bytes(),
+            heap_receives_put_off: self.0.heap_receives.refusals(),
+            zero_copy_bytes: self.0.zero_copy.bytes(),
+            zero_copy_copied: self.0.zero_copy.refusals(),
+            kernel_workers: self.0.config.workers,
         }
     }
 }

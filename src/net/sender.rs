@@ -211,10 +211,7 @@ impl Sender {
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
-        let op = SendZc {
-            fd: self.fd.clone(),
-            buf,
-        };
+        let op = SendZc::new(self.fd.clone(), buf);
         let mut submit = SubmitMulti::new(self.fd.driver(), op);
         if let Err(error) = self.ready_to_send().await {
             return (
