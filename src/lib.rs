@@ -58,7 +58,17 @@
 //! `std::io::Error` for what the kernel said, with its errno. Own types only where a caller
 //! branches: [`BuildError`], [`JoinError`], [`time::Elapsed`], [`net::Torn`]. A machine that
 //! refuses io_uring (the sysctl, a container's seccomp profile, the limit on locked memory, an old
-//! kernel) gives a [`BuildError`] whose text names the cause and the cure.
+//! kernel) gives a [`BuildError`] whose text names the cause and the cure. A single operation that
+//! is not there has a substitute or gives `Unsupported`; one that a [`Restrict`] leaves out gives
+//! `PermissionDenied`. Both name the cure.
+//!
+//! # Security
+//! A ring is a second way into the kernel, which a seccomp filter does not see. [`Restrict`] limits
+//! a runtime's rings to what the program needs, for as long as they live. There is no SQPOLL: every
+//! operation has the rights that its thread has when it asks. A forked child cannot reach the
+//! parent's ring, and all descriptors are close-on-exec. Received bytes are shown exactly as long
+//! as they are, whatever the memory was used for before; `Debug` shows lengths, not bytes. What can
+//! pile up has a limit, listed in [`Builder`]. The whole model stands in `SECURITY.md`.
 //!
 //! # The map
 //! ```text
@@ -111,6 +121,7 @@ pub mod time;
 #[cfg(feature = "macros")]
 pub use corering_macros::{main, test};
 pub use driver::refusal::{BuildError, BuildErrorKind};
+pub use driver::restrict::Restrict;
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

@@ -124,35 +124,103 @@ fn d04_into_std_with_ops() {
     });
 }
 
+/// One of everything that has a descriptor, alive while another program is started.
 #[test]
 fn d05_cloexec_census() {
-    Case::new("d05_cloexec_census").run(|| {
-        let mut runtime = Runtime::builder()
-            .cores(2)
-            .pin(false)
-            .build()
-            .expect("io_uring");
+    const MASKS: [&str; 2] = ["", "send_msg_ring,registered_ring,accept_multishot"];
+    Case::run_masked("d05_cloexec_census", &MASKS, || {
+        // What this process was itself started with.
+        let Ok(before) = inherited() else {
+            return harness::skip("no `ls` here");
+        };
+        let builder = || Runtime::builder().cores(2).pin(false);
+        let mut runtime = builder().build().expect("io_uring");
+        let restricted = builder().restrict(corering::Restrict::all_used()).build();
         runtime.block_on(async {
-            let (listener, address) = listener().await;
-            let (mut client, mut server) = pair_of(&listener, address).await;
-            client.write_all(b"x").await.expect("written");
-            server.recv().await.expect("read");
-            let socket = TcpSocket::new_v6();
-            let clone = listener.try_clone_to_std().expect("cloned");
-            let looked_up = corering::net::lookup_host("localhost:1").await;
-            let child = std::process::Command::new("ls")
-                .args(["-l", "/proc/self/fd"])
-                .output();
-            let Ok(child) = child else {
-                return harness::skip("no `ls` here");
-            };
-            let list = String::from_utf8_lossy(&child.stdout).into_owned();
-            for word in ["socket:", "io_uring", "eventfd", "anon_inode"] {
-                assert!(!list.contains(word), "{list}");
-            }
-            drop((socket, clone, looked_up, client, server));
+            let sockets = every_kind_of_socket().await;
+            let files = every_kind_of_file().await;
+            #[cfg(feature = "signal")]
+            let signals = corering::signal::signal(corering::signal::SignalKind::user_defined1());
+            let open = inherited().expect("it could be started before");
+            assert_eq!(open.len(), before.len(), "{open:?}, and before {before:?}");
+            drop((sockets, files));
+            #[cfg(feature = "signal")]
+            drop(signals);
         });
+        drop(restricted.expect("io_uring"));
     });
+}
+
+/// What another program finds open that is started now.
+fn inherited() -> std::io::Result<Vec<String>> {
+    let mut ls = std::process::Command::new("ls");
+    let child = ls.args(["-l", "/proc/self/fd"]).output()?;
+    let list = String::from_utf8_lossy(&child.stdout);
+    let open = list.lines().filter(|line| line.contains(" -> "));
+    Ok(open.map(str::to_owned).collect())
+}
+
+async fn every_kind_of_socket() -> impl Sized {
+    let (listener, address) = listener().await;
+    let (mut client, mut server) = pair_of(&listener, address).await;
+    client.write_all(b"x").await.expect("written");
+    server.recv().await.expect("read");
+    let (timed, accepted) = futures::join!(
+        TcpStream::connect_timeout(address, Duration::from_secs(2)),
+        listener.accept()
+    );
+    let plain = accepted
+        .expect("accepted")
+        .0
+        .into_std()
+        .await
+        .expect("idle");
+    let halves = timed.expect("connected").into_split();
+    let unbound = (TcpSocket::new_v4(), TcpSocket::new_v6());
+    let shared = TcpListener::bind_reuse_port("127.0.0.1:0")
+        .await
+        .expect("bound");
+    let armed = shared.accept().now_or_never();
+    let clone = listener.try_clone_to_std().expect("cloned");
+    let looked_up = corering::net::lookup_host("localhost:1").await;
+    (
+        listener,
+        client,
+        server,
+        plain,
+        halves,
+        unbound,
+        shared,
+        armed.is_none(),
+        clone,
+        looked_up,
+    )
+}
+
+async fn every_kind_of_file() -> impl Sized {
+    use corering::fs;
+    let dir = std::env::temp_dir().join(format!("corering-d05-{}", std::process::id()));
+    fs::create_dir_all(&dir).await.expect("made");
+    let path = dir.join("a");
+    let options = || {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true);
+        options
+    };
+    let file = options().open(&path).await.expect("opened");
+    let plain = options().open(&path).await.expect("opened").into_std();
+    let root = fs::Root::open(&dir).await.expect("opened");
+    let beneath = root.open_file("a").await.expect("opened");
+    let mut entries = fs::read_dir(&dir).await.expect("opened");
+    entries.next_entry().await.expect("listed");
+    let mut reader = fs::FileReader::new(fs::File::open(&path).await.expect("opened"));
+    reader.read(&mut [0; 4]).await.expect("read");
+    let writer = fs::FileWriter::new(fs::File::create(dir.join("b")).await.expect("made"));
+    fs::write_atomic(dir.join("c"), b"x".to_vec())
+        .await
+        .expect("written");
+    fs::remove_dir_all(&dir).await.expect("removed");
+    (file, plain, root, beneath, entries, reader, writer)
 }
 
 /// No descriptor is left: the listener waits, costs nothing, and serves when some are free again.

@@ -170,6 +170,16 @@ fn e15_no_thread_to_be_had() {
     });
 }
 
+async fn echo() {
+    let (mut client, mut server) = harness::net::pair().await;
+    client.write_all(b"there and back").await.expect("written");
+    let chunk = server.recv().await.expect("received").expect("bytes");
+    server.send_all(chunk).await.0.expect("sent");
+    let mut back = [0; 14];
+    client.read_exact(&mut back).await.expect("read");
+    assert_eq!(&back, b"there and back");
+}
+
 #[test]
 fn e06_thousand_runtimes() {
     Case::new("e06_thousand_runtimes")
@@ -205,6 +215,9 @@ fn thousand_runtimes() {
             let task = corering::spawn(async { 1 });
             sleep(Duration::from_micros(10)).await;
             assert_eq!(task.await.expect("joined"), 1);
+            if i % 10 == 0 {
+                echo().await;
+            }
         });
         if i == 100 {
             base = harness::memory_kib();
@@ -216,6 +229,45 @@ fn thousand_runtimes() {
         grown < 8 * 1024,
         "900 runtimes that are gone keep {grown} KiB"
     );
+}
+
+/// Rings that are large for the limit, one after the other on one thread: none is made smaller
+/// because those before it are still there.
+#[test]
+fn e06_a_ring_goes_with_its_runtime() {
+    Case::new("e06_a_ring_goes_with_its_runtime").run(|| {
+        if !harness::is_root() {
+            return harness::skip("it takes another user");
+        }
+        set_limit(libc::RLIMIT_MEMLOCK, 8 << 20);
+        become_user(60_016);
+        let built = || {
+            let builder = Runtime::builder().ring_entries(8_192);
+            builder.completion_entries(65_536).build().expect("it fits")
+        };
+        let mut sizes = Vec::new();
+        for _ in 0..20 {
+            let runtime = built();
+            sizes.push(ring_kib());
+            // The kernel gives a closed ring's memory back late.
+            drop(runtime);
+            std::thread::sleep(50 * MS);
+        }
+        assert!(sizes.iter().all(|&kib| kib == sizes[0]), "{sizes:?}");
+    });
+}
+
+/// What the rings of this process take, in KiB.
+fn ring_kib() -> usize {
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("/proc is mounted");
+    let rings = maps.lines().filter(|line| line.contains("io_uring"));
+    let bytes = rings.map(|line| {
+        let range = line.split(' ').next().expect("a range");
+        let (from, to) = range.split_once('-').expect("a range");
+        let number = |text| usize::from_str_radix(text, 16).expect("a number");
+        number(to) - number(from)
+    });
+    bytes.sum::<usize>() / 1024
 }
 
 #[test]

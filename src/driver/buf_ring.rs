@@ -131,6 +131,11 @@ impl Pool {
         u32::from(self.shared.config.count)
     }
 
+    /// The length of all of them, in bytes.
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::from(self.shared.config.count) * u64::from(self.shared.config.len)
+    }
+
     /// Buffers that come back from other threads shall end the owner's sleep from now on (or
     /// no longer).
     pub(crate) fn set_wanted(&self, wanted: bool) {

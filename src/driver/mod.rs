@@ -18,10 +18,13 @@ pub(crate) mod current;
 mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
+pub(crate) mod limits;
 pub(crate) mod lookup;
+pub(crate) mod operations;
 pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
+pub(crate) mod restrict;
 mod ring;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
@@ -43,7 +46,10 @@ use self::current::EnterGuard;
 use self::end::Stop;
 use self::fd::Number;
 use self::kernel::{Kernel, Wait};
+use self::limits::Account;
+use self::operations::{Barred, Failure};
 use self::probe::Features;
+use self::restrict::Restrict;
 use self::ring::{Ring, RingConfig};
 use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token};
 use self::starved::Starved;
@@ -83,6 +89,11 @@ pub(crate) struct Config {
     /// Receive buffers where they are filled piece by piece, and where each holds one receive.
     pub(crate) incremental: PoolConfig,
     pub(crate) plain: PoolConfig,
+    /// Bytes of receives into the heap, and of sends without a copy, that may be in flight.
+    pub(crate) heap_receive_bytes_max: u64,
+    pub(crate) zero_copy_bytes_max: u64,
+    /// The only operations that the ring shall take.
+    pub(crate) restrict: Option<Restrict>,
 }
 
 /// The kernel side of one core. Clones share it; it never leaves its thread.
@@ -95,6 +106,9 @@ struct Inner {
     starved: RefCell<Starved>,
     bell: Arc<Bell>,
     features: Features,
+    barred: Barred,
+    heap_receives: Rc<Account>,
+    zero_copy: Rc<Account>,
     config: Config,
     stop: Stop,
     counters: Counters,
@@ -122,6 +136,15 @@ enum Queued {
     Pair(squeue::Entry, squeue::Entry),
 }
 
+/// What a driver is put together from.
+struct Parts {
+    kernel: Kernel,
+    bell: Arc<Bell>,
+    bell_poll: Option<i32>,
+    pool: PoolState,
+    barred: Barred,
+}
+
 enum PoolState {
     NotYet,
     Here(Pool),
@@ -140,6 +163,7 @@ struct Counters {
     close_failed: Cell<u64>,
     destructor_panics: Cell<u64>,
     accept_backoffs: Cell<u64>,
+    stops: Cell<u64>,
 }
 
 /// A copy of the driver's counters.
@@ -159,6 +183,13 @@ pub(crate) struct DriverStats {
     pub(crate) close_failed: u64,
     pub(crate) destructor_panics: u64,
     pub(crate) accept_backoffs: u64,
+    pub(crate) stops: u64,
+    pub(crate) buffer_bytes: u64,
+    pub(crate) heap_receive_bytes: u64,
+    pub(crate) heap_receives_put_off: u64,
+    pub(crate) zero_copy_bytes: u64,
+    pub(crate) zero_copy_copied: u64,
+    pub(crate) kernel_workers: [u32; 2],
 }
 
 fn bump(counter: &Cell<u64>) {
@@ -184,19 +215,42 @@ impl Driver {
             return Err(io::Error::new(io::ErrorKind::Unsupported, what));
         }
         let features = probe::features()?;
+        let barred = Barred::new(features.missing, features.masked, config.restrict);
         let sizes = RingConfig {
             entries: config.entries,
             completions: config.completions,
             workers: config.workers,
+            disabled: config.restrict.is_some(),
         };
         let ring = Ring::new(sizes, features)?;
         let (bell, bell_poll) = if features.send_msg_ring {
             (Bell::to_ring(ring.as_raw_fd()), None)
         } else {
             let (bell, fd) = Bell::to_eventfd()?;
+            if let Some(answer) = barred.answer(opcode::PollAdd::CODE.into()) {
+                return Err(Failure::of(answer).to_error());
+            }
             (bell, Some(fd))
         };
-        let driver = Driver::on(Kernel::Ring(ring), features, config, bell, bell_poll);
+        let kernel = Kernel::Ring(ring);
+        let bell = Arc::new(bell);
+        let mut pool = PoolState::NotYet;
+        if let (Some(restrict), Kernel::Ring(ring)) = (config.restrict, &kernel) {
+            // All that is registered comes before the list, which allows no registration.
+            pool = match restrict.receives() {
+                true => receive::make_pool(&kernel, features, config, &bell),
+                false => PoolState::Refused,
+            };
+            restrict.enable(ring.as_io_uring(), features.missing)?;
+        }
+        let parts = Parts {
+            kernel,
+            bell,
+            bell_poll,
+            pool,
+            barred,
+        };
+        let driver = Driver::on(parts, features, config);
         driver.poll_bell();
         Ok(driver)
     }
@@ -205,17 +259,24 @@ impl Driver {
     #[cfg(feature = "sim")]
     pub(crate) fn simulated(config: Config, features: Features) -> Driver {
         let kernel = sim::open_kernel(config.entries, config.completions);
-        let bell = Bell::to_flag(kernel.bell());
-        Driver::on(Kernel::Sim(kernel), features, config, bell, None)
+        let parts = Parts {
+            bell: Arc::new(Bell::to_flag(kernel.bell())),
+            kernel: Kernel::Sim(kernel),
+            bell_poll: None,
+            pool: PoolState::NotYet,
+            barred: Barred::new(features.missing, features.masked, config.restrict),
+        };
+        Driver::on(parts, features, config)
     }
 
-    fn on(
-        kernel: Kernel,
-        features: Features,
-        config: Config,
-        bell: Bell,
-        bell_poll: Option<i32>,
-    ) -> Driver {
+    fn on(parts: Parts, features: Features, config: Config) -> Driver {
+        let Parts {
+            kernel,
+            bell,
+            bell_poll,
+            pool,
+            barred,
+        } = parts;
         let state = State {
             kernel: Some(kernel),
             slots: Slots::new(),
@@ -226,10 +287,13 @@ impl Driver {
         };
         Driver(Rc::new(Inner {
             state: RefCell::new(state),
-            pool: RefCell::new(PoolState::NotYet),
+            pool: RefCell::new(pool),
             starved: RefCell::default(),
-            bell: Arc::new(bell),
+            bell,
             features,
+            barred,
+            heap_receives: Account::new(config.heap_receive_bytes_max),
+            zero_copy: Account::new(config.zero_copy_bytes_max),
             config,
             stop: Stop::default(),
             counters: Counters::default(),
@@ -285,12 +349,22 @@ impl Driver {
         bump(&self.0.counters.heap_receives);
     }
 
+    /// The memory of receives into the heap.
+    pub(crate) fn heap_receives(&self) -> &Rc<Account> {
+        &self.0.heap_receives
+    }
+
+    /// The memory of sends without a copy.
+    pub(crate) fn zero_copy(&self) -> &Rc<Account> {
+        &self.0.zero_copy
+    }
+
     pub(crate) fn stats(&self) -> DriverStats {
         let (state, counters) = (self.0.state.borrow(), &self.0.counters);
         let (overflows, enters) = state.kernel.as_ref().map_or((0, 0), Kernel::counts);
-        let (buffers, available) = match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => (pool.count(), pool.available()),
-            _ => (0, 0),
+        let (buffers, available, buffer_bytes) = match &*self.0.pool.borrow() {
+            PoolState::Here(pool) => (pool.count(), pool.available(), pool.bytes()),
+            _ => (0, 0, 0),
         };
         DriverStats {
             submitted: counters.submitted.get(),
@@ -307,6 +381,13 @@ impl Driver {
             close_failed: counters.close_failed.get(),
             destructor_panics: counters.destructor_panics.get(),
             accept_backoffs: counters.accept_backoffs.get(),
+            stops: counters.stops.get(),
+            buffer_bytes,
+            heap_receive_bytes: self.0.heap_receives.bytes(),
+            heap_receives_put_off: self.0.heap_receives.refusals(),
+            zero_copy_bytes: self.0.zero_copy.bytes(),
+            zero_copy_copied: self.0.zero_copy.refusals(),
+            kernel_workers: self.0.config.workers,
         }
     }
 }
@@ -314,10 +395,11 @@ impl Driver {
 /// Operations.
 impl Driver {
     /// Submits an operation; its entry is made outside of the borrow, because a buffer's own code
-    /// takes part in that.
-    pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+    /// takes part in that. What is not submitted is answered at once.
+    pub(crate) fn submit_single<O: Single>(&self, op: &mut O, waker: &Waker) -> Result<Token, Cqe> {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
+        self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
         let token = state.slots.insert_single(waker);
         self.queue_op(&mut state, token, entry, link);
@@ -325,21 +407,32 @@ impl Driver {
     }
 
     /// As [`submit_single`](Driver::submit_single), for one that completes any number of times.
-    pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> io::Result<Token> {
+    pub(crate) fn submit_multi<O: Multi>(&self, op: &mut O, waker: &Waker) -> Result<Token, Cqe> {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
+        self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
         let token = state.slots.insert_stream(waker, op.limit());
         self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
 
-    fn open_state(&self) -> io::Result<std::cell::RefMut<'_, State>> {
+    fn open_state(&self) -> Result<std::cell::RefMut<'_, State>, Cqe> {
         let state = self.0.state.borrow_mut();
         if state.kernel.is_none() || state.closing {
-            Err(gone())
+            Err(Cqe::GONE)
         } else {
             Ok(state)
+        }
+    }
+
+    /// The answer to an operation that this kernel does not have, or that is not allowed.
+    #[inline]
+    fn admit(&self, entry: &squeue::Entry, link: Option<&squeue::Entry>) -> Result<(), Cqe> {
+        let barred = |entry: &squeue::Entry| self.0.barred.answer(entry.get_opcode());
+        match barred(entry).or_else(|| link.and_then(barred)) {
+            None => Ok(()),
+            Some(answer) => Err(answer),
         }
     }
 
@@ -440,7 +533,7 @@ impl Driver {
     pub(crate) fn submit_late(&self, orphan: Box<dyn Orphan>) {
         match self.open_state() {
             Ok(mut state) => state.late.push(orphan),
-            Err(_) => drop(orphan.last(Cqe::GONE)),
+            Err(gone) => drop(orphan.last(gone)),
         }
     }
 
@@ -448,12 +541,17 @@ impl Driver {
         let mut late = std::mem::take(&mut self.0.state.borrow_mut().late);
         for mut orphan in late.drain(..) {
             let entry = orphan.prepare();
+            if let Err(refusal) = self.admit(&entry, None) {
+                self.finish(orphan, refusal);
+                continue;
+            }
             let mut state = self.0.state.borrow_mut();
             let token = state.slots.insert_orphan(orphan);
             self.queue_op(&mut state, token, entry, None);
         }
-        // The list keeps its memory; nothing was added meanwhile, as `prepare` submits nothing.
-        self.0.state.borrow_mut().late = late;
+        // The list keeps its memory. `prepare` submits nothing; what ended by a refusal may.
+        let added = std::mem::replace(&mut self.0.state.borrow_mut().late, late);
+        self.0.state.borrow_mut().late.extend(added);
     }
 
     /// A waker may be the program's own: what it panics with must not take the other completions

@@ -7,6 +7,7 @@
 
 use super::bell::Bell;
 use super::buf_ring::{GROUP, Pool, PoolConfig};
+use super::operations::{OpSet, maskable_names};
 use super::ring::{Ring, RingConfig};
 use super::slot::Cqe;
 use super::{kernel, note, sys};
@@ -34,37 +35,59 @@ pub(crate) struct Features {
     pub(crate) buffer_ring: bool,
     /// Incremental buffers (6.12): large buffers, filled piece by piece.
     pub(crate) incremental: bool,
-    /// `IORING_OP_SEND_ZC` (6.0).
-    pub(crate) send_zc: bool,
+    /// Multishot accept (5.19); without it each connection is asked for by itself.
+    pub(crate) accept_multishot: bool,
     /// `IORING_OP_FTRUNCATE` (6.9).
     pub(crate) ftruncate: bool,
+    /// The operations of the crate that this kernel lacks, and those that the environment forbids.
+    pub(crate) missing: OpSet,
+    pub(crate) masked: OpSet,
 }
 
 impl Features {
-    /// Features that the environment forbids: names with commas between them in
+    /// Features and operations that the environment forbids: names with commas between them in
     /// `CORERING_MASK`. A way to see what a program does on an older kernel.
-    fn mask(&mut self, names: &str) {
-        for name in names.split(',').map(str::trim) {
+    ///
+    /// # Errors
+    /// `InvalidInput` for a name that is neither, or of an operation that nothing goes without.
+    fn mask(&mut self, names: &str) -> io::Result<()> {
+        let names = names.split(',').map(str::trim);
+        for name in names.filter(|name| !name.is_empty()) {
             match name {
                 "no_sqarray" => self.no_sqarray = false,
                 "registered_ring" => self.registered_ring = false,
                 "abs_timer" => self.abs_timer = false,
                 "no_iowait" => self.no_iowait = false,
                 "send_msg_ring" => self.send_msg_ring = false,
-                "buffer_ring" => self.buffer_ring = false,
+                // Multishot receives need the buffers, and the buffers serve nothing else.
+                "buffer_ring" | "recv_multishot" => self.buffer_ring = false,
                 "incremental" => self.incremental = false,
-                "send_zc" => self.send_zc = false,
+                "accept_multishot" => self.accept_multishot = false,
+                // An operation with a substitute.
                 "ftruncate" => self.ftruncate = false,
-                _ => {}
+                operation if self.masked.insert_by_name(operation) => {}
+                unknown => return Err(unknown_mask(unknown)),
             }
         }
+        Ok(())
     }
+}
+
+fn unknown_mask(name: &str) -> io::Error {
+    let what = format!(
+        "the environment variable CORERING_MASK names `{name}`, which cannot be masked. Features: \
+         no_sqarray, registered_ring, abs_timer, no_iowait, send_msg_ring, buffer_ring, \
+         recv_multishot, incremental, accept_multishot. Operations: {}",
+        maskable_names()
+    );
+    io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
 /// The features of this process's kernel; the first call runs the self-test.
 ///
 /// # Errors
-/// What refused the first ring, or which operation of the baseline is missing.
+/// What refused the first ring, or which operation of the baseline is missing; `InvalidInput` for
+/// a mask that names what there is not.
 pub(crate) fn features() -> io::Result<Features> {
     static FEATURES: OnceLock<Features> = OnceLock::new();
     if let Some(features) = FEATURES.get() {
@@ -72,7 +95,7 @@ pub(crate) fn features() -> io::Result<Features> {
     }
     let mut features = run()?;
     if let Ok(names) = std::env::var("CORERING_MASK") {
-        features.mask(&names);
+        features.mask(&names)?;
     }
     Ok(*FEATURES.get_or_init(|| features))
 }
@@ -81,6 +104,7 @@ const CONFIG: RingConfig = RingConfig {
     entries: 8,
     completions: 32,
     workers: [1, 1],
+    disabled: false,
 };
 
 fn run() -> io::Result<Features> {
@@ -100,7 +124,9 @@ fn run() -> io::Result<Features> {
         return Err(io::Error::from_raw_os_error(libc::ENOSYS));
     }
     let probe = required(ring.as_io_uring())?;
-    features.send_zc = probe.is_supported(opcode::SendZc::CODE);
+    features.missing = OpSet::missing_in(&probe);
+    // As old as the baseline, and not to be seen otherwise than by an accept.
+    features.accept_multishot = true;
     features.ftruncate = probe.is_supported(opcode::Ftruncate::CODE);
     features.send_msg_ring = message_arrives(&mut ring);
     features.no_iowait = ring.as_io_uring().params().is_feature_no_iowait();

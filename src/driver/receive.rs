@@ -1,41 +1,48 @@
 //! The driver's side of receive buffers: made at the first use, and shared out when they run dry.
 
+use super::bell::Bell;
 use super::buf_ring::{GROUP, Pool};
-use super::kernel;
-use super::{Driver, PoolState, bump, starved};
+use super::kernel::{self, Kernel};
+use super::probe::Features;
+use super::{Config, Driver, PoolState, bump, starved};
+use std::sync::Arc;
 use std::task::{Context, Poll};
+
+/// Makes the buffers of a ring and registers them, as far as its kernel can.
+pub(super) fn make_pool(
+    kernel: &Kernel,
+    features: Features,
+    config: Config,
+    bell: &Arc<Bell>,
+) -> PoolState {
+    if !features.buffer_ring {
+        return PoolState::Refused;
+    }
+    let incremental = features.incremental;
+    let config = match incremental {
+        true => config.incremental,
+        false => config.plain,
+    };
+    let register = |address, entries| kernel.register_buffers(address, entries, GROUP, incremental);
+    Pool::new(config, incremental, bell.clone(), register)
+        .map_or(PoolState::Refused, PoolState::Here)
+}
 
 impl Driver {
     /// The core's receive buffers, made at the first use; `None` where the kernel has none.
     pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
         let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
         if first_use {
-            let made = self.make_pool();
-            self.0
-                .pool
-                .replace(made.map_or(PoolState::Refused, PoolState::Here));
+            let made = match self.0.state.borrow().kernel.as_ref() {
+                Some(kernel) => make_pool(kernel, self.0.features, self.0.config, &self.0.bell),
+                None => PoolState::Refused,
+            };
+            self.0.pool.replace(made);
         }
         match &*self.0.pool.borrow() {
             PoolState::Here(pool) => Some(act(pool)),
             _ => None,
         }
-    }
-
-    fn make_pool(&self) -> Option<Pool> {
-        if !self.0.features.buffer_ring {
-            return None;
-        }
-        let incremental = self.0.features.incremental;
-        let config = if incremental {
-            self.0.config.incremental
-        } else {
-            self.0.config.plain
-        };
-        let state = self.0.state.borrow();
-        let kernel = state.kernel.as_ref()?;
-        let register =
-            |address, entries| kernel.register_buffers(address, entries, GROUP, incremental);
-        Pool::new(config, incremental, self.0.bell.clone(), register).ok()
     }
 
     pub(super) fn buffers_came_back(&self) -> bool {

@@ -68,6 +68,11 @@ impl BuildError {
 
     /// Explains why the kernel refused a ring, from what can be seen of this machine.
     pub(crate) fn explain(source: io::Error) -> BuildError {
+        let own = [io::ErrorKind::InvalidInput, io::ErrorKind::Unsupported];
+        if source.raw_os_error().is_none() && own.contains(&source.kind()) {
+            // Not the kernel's word: the driver's, about what the environment names.
+            return BuildError::new(BuildErrorKind::Settings, source.to_string(), source);
+        }
         let machine = Machine::look();
         let (kind, cure) = machine.diagnose(source.raw_os_error());
         BuildError::new(kind, cure, source)

@@ -29,6 +29,7 @@ const ENTER_NO_IOWAIT: u32 = 1 << 7;
 const REGISTER_RING_FDS: u32 = 20;
 /// `IOU_PBUF_RING_INC`: the kernel fills a buffer piece by piece.
 const BUFFERS_INCREMENTAL: u16 = 2;
+pub(super) const UNREGISTER_RING_FDS: u8 = 21;
 
 /// The sizes of a ring, and of what the kernel may start on its behalf.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +40,9 @@ pub(crate) struct RingConfig {
     pub(crate) completions: u32,
     /// Kernel workers for file operations of this core: bounded and unbounded kinds.
     pub(crate) workers: [u32; 2],
+    /// Nothing can be submitted before it is enabled, which
+    /// [`Restrict::enable`](super::restrict::Restrict::enable) does.
+    pub(crate) disabled: bool,
 }
 
 /// The kernel's `struct io_uring_getevents_arg`.
@@ -261,6 +265,22 @@ impl Ring {
     }
 }
 
+impl Drop for Ring {
+    /// The thread's table holds the ring as a descriptor does: what stays there keeps the ring,
+    /// and its locked memory, until the thread ends.
+    fn drop(&mut self) {
+        if let (Some(index), false) = (self.registered, self.is_forked()) {
+            let mut entry = RingEntry {
+                offset: index,
+                resv: 0,
+                data: 0,
+            };
+            // Refused only to a thread that is not the ring's, and this type stays on its own.
+            let _ = entry.register(&self.ring, UNREGISTER_RING_FDS.into());
+        }
+    }
+}
+
 impl AsRawFd for Ring {
     fn as_raw_fd(&self) -> RawFd {
         self.ring.as_raw_fd()
@@ -279,7 +299,7 @@ fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring
     let (mut entries, mut completions) = (config.entries, config.completions);
     let (mut tries, mut halvings) = (0, 0);
     loop {
-        let error = match build(entries, completions, features) {
+        let error = match build(entries, completions, config.disabled, features) {
             Ok(ring) => return Ok(ring),
             Err(error) => error,
         };
@@ -301,7 +321,12 @@ fn build_shrinking(config: RingConfig, features: Features) -> io::Result<IoUring
     }
 }
 
-fn build(entries: u32, completions: u32, features: Features) -> io::Result<IoUring> {
+fn build(
+    entries: u32,
+    completions: u32,
+    disabled: bool,
+    features: Features,
+) -> io::Result<IoUring> {
     let mut builder = IoUring::builder();
     builder
         .dontfork()
@@ -313,28 +338,39 @@ fn build(entries: u32, completions: u32, features: Features) -> io::Result<IoUri
     if features.no_sqarray {
         builder.setup_no_sqarray();
     }
+    if disabled {
+        builder.setup_r_disabled();
+    }
     builder.build(entries)
+}
+
+/// The kernel's `struct io_uring_rsrc_update`: an entry of this thread's own table of rings.
+#[repr(C)]
+struct RingEntry {
+    offset: u32,
+    resv: u32,
+    data: u64,
+}
+
+impl RingEntry {
+    /// How many entries were entered or taken out: 1, or something has failed.
+    fn register(&mut self, ring: &IoUring, operation: u32) -> libc::c_long {
+        let (number, fd) = (libc::SYS_io_uring_register, ring.as_raw_fd());
+        let arg = std::ptr::from_mut(self);
+        // SAFETY: the ring is open, and the kernel reads and writes one entry during the call.
+        unsafe { libc::syscall(number, fd, operation, arg, 1) }
+    }
 }
 
 /// Enters the ring in this thread's own table, whose index is cheaper to use than a descriptor.
 fn register_ring_fd(ring: &IoUring) -> Option<u32> {
-    /// The kernel's `struct io_uring_rsrc_update`.
-    #[repr(C)]
-    struct Update {
-        offset: u32,
-        resv: u32,
-        data: u64,
-    }
-    let fd = ring.as_raw_fd();
-    let mut update = Update {
+    let mut entry = RingEntry {
         offset: u32::MAX,
         resv: 0,
-        data: fd as u64,
+        data: ring.as_raw_fd() as u64,
     };
-    let arg = std::ptr::from_mut(&mut update);
-    // SAFETY: the ring is open, and the kernel reads and writes one `Update` during the call.
-    let n = unsafe { libc::syscall(libc::SYS_io_uring_register, fd, REGISTER_RING_FDS, arg, 1) };
-    (n == 1).then_some(update.offset)
+    let n = entry.register(ring, REGISTER_RING_FDS);
+    (n == 1).then_some(entry.offset)
 }
 
 /// A page that a forked child finds empty.

@@ -24,6 +24,7 @@
 //!   submit ──► Stream{waker, ready, ended} ──pop──► item … ended and empty: freed
 //! ```
 
+use super::operations::Failure;
 use io_uring::{cqueue, squeue};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -56,8 +57,7 @@ impl Cqe {
     pub(crate) fn count(self) -> std::io::Result<usize> {
         match self.result {
             n if n >= 0 => Ok(n as usize),
-            i32::MIN => Err(super::gone()),
-            errno => Err(std::io::Error::from_raw_os_error(-errno)),
+            _ => Err(Failure::of(self).to_error()),
         }
     }
 }

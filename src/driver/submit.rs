@@ -32,6 +32,11 @@ pub(crate) unsafe trait Op: Unpin + 'static {
         None
     }
 
+    /// Whether the kernel cancels it without being asked (by a linked timeout).
+    fn cancels_itself(&self) -> bool {
+        false
+    }
+
     /// Whether a drop in flight asks the kernel to cancel. Otherwise it runs to its end.
     fn cancel_on_drop(&self) -> bool {
         true
@@ -70,6 +75,7 @@ pub(crate) struct Submit<O: Single> {
     op: Option<O>,
     driver: Driver,
     token: Option<Token>,
+    cancelled: bool,
 }
 
 impl<O: Single> Submit<O> {
@@ -78,6 +84,7 @@ impl<O: Single> Submit<O> {
             op: Some(op),
             driver: driver.clone(),
             token: None,
+            cancelled: false,
         }
     }
 
@@ -85,6 +92,7 @@ impl<O: Single> Submit<O> {
     /// really came to, which may be its result, with its buffer.
     pub(crate) fn cancel(&mut self) {
         if let Some(token) = self.token {
+            self.cancelled = true;
             self.driver.cancel(token);
         }
     }
@@ -104,18 +112,22 @@ impl<O: Single> Future for Submit<O> {
             .op
             .as_mut()
             .expect("an operation was polled after it had completed");
-        let cqe = match this.token {
+        let mut cqe = match this.token {
             None => match this.driver.submit_single(op, cx.waker()) {
                 Ok(token) => {
                     this.token = Some(token);
                     return Poll::Pending;
                 }
-                Err(_) => Cqe::GONE,
+                Err(refusal) => refusal,
             },
             Some(token) => ready!(this.driver.poll_single(token, cx.waker())),
         };
         this.token = None;
         let op = this.op.take().expect("checked above");
+        let cancelled = cqe.result == -libc::ECANCELED;
+        if cancelled && !this.cancelled && !op.cancels_itself() && !this.driver.is_closed() {
+            cqe = Cqe::given_up();
+        }
         Poll::Ready(op.complete(cqe))
     }
 }
@@ -182,7 +194,7 @@ impl<O: Multi> SubmitMulti<O> {
         let Some(token) = self.token else {
             match self.driver.submit_multi(op, cx.waker()) {
                 Ok(token) => self.token = Some(token),
-                Err(_) => return Poll::Ready(Some(op.item(Cqe::GONE))),
+                Err(refusal) => return Poll::Ready(Some(op.item(refusal))),
             }
             return Poll::Pending;
         };

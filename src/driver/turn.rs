@@ -143,6 +143,7 @@ impl Driver {
             Effect::None => {}
             Effect::Wake(waker) => self.wake(waker),
             Effect::Stop(token, waker) => {
+                bump(&self.0.counters.stops);
                 self.cancel(token);
                 if let Some(waker) = waker {
                     self.wake(waker);

@@ -30,7 +30,7 @@ const CHUNK_BYTES: u64 = 256 * 1024;
 /// assert!(FileBody::empty().is_end_stream());
 /// assert_eq!(FileBody::from("text".to_string()).size_hint().exact(), Some(4));
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct FileBody {
     /// What is sent first.
     bytes: Option<Bytes>,
@@ -39,6 +39,17 @@ pub struct FileBody {
     parts: VecDeque<Part>,
     /// Bytes that are not handed out.
     left: u64,
+}
+
+impl fmt::Debug for FileBody {
+    /// Lengths, not contents.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBody")
+            .field("bytes", &self.bytes.as_ref().map(Bytes::len))
+            .field("file", &self.file)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
 }
 
 impl FileBody {

@@ -5,6 +5,8 @@
 //!                          │  ▲                     └─ beyond it: stopped; armed anew when read
 //!            no buffers    ▼  │ buffers came back
 //!                        InLine ──patience over──► Heap (one receive into own memory) ──► Idle
+//!                                                   ▲
+//!   Ready (too much such memory is in use: it waits for bytes first)
 //!   Late: a `read_owned` was dropped in flight; what it receives is the next chunk
 //! ```
 //! Only one receive of a stream is in flight at a time: two would complete in any order.
@@ -12,9 +14,11 @@
 use super::owned_read::LateRead;
 use crate::driver::buf_ring::RecvBuf;
 use crate::driver::fd::Fd;
+use crate::driver::limits::Lent;
+use crate::driver::operations::Failure;
 use crate::driver::starved::{Place, Turn};
 use crate::driver::submit::{Submit, SubmitMulti};
-use crate::op::{Received, Recv, RecvMulti};
+use crate::op::{Readiness, Received, RecvHeap, RecvMulti};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -40,7 +44,9 @@ enum Mode {
     /// The multishot receive, armed or not.
     Multi,
     InLine(Place),
-    Heap(Submit<Recv<Vec<u8>>>),
+    Heap(Submit<RecvHeap>),
+    /// Until something has come, so that no memory waits for it.
+    Ready(Submit<Readiness>),
     Late(Box<dyn LateRead>),
     /// A `read_owned` is in flight; seen by another read only if it was forgotten.
     Lent,
@@ -52,6 +58,7 @@ impl std::fmt::Debug for Mode {
             Mode::Multi => "Multi",
             Mode::InLine(_) => "InLine",
             Mode::Heap(_) => "Heap",
+            Mode::Ready(_) => "Ready",
             Mode::Late(_) => "Late",
             Mode::Lent => "Lent",
         })
@@ -108,7 +115,7 @@ impl Receiver {
 
     /// An error that was found behind a chunk: the kernel has reported it, and will not again.
     fn keep_error(&mut self, error: &io::Error) {
-        self.mode = Mode::Late(Box::new(KeptError(error.raw_os_error())));
+        self.mode = Mode::Late(Box::new(KeptError(Failure::of_error(error))));
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
@@ -129,7 +136,7 @@ impl Receiver {
                     let turn = ready!(self.fd.driver().poll_buffers(place, cx));
                     self.mode = match turn {
                         Turn::Buffers => Mode::Multi,
-                        Turn::Heap => Mode::Heap(self.heap_receive()),
+                        Turn::Heap => self.heap_receive(),
                     };
                     if turn == Turn::Buffers {
                         // Not asked again whether buffers are there: it was this one's turn.
@@ -144,6 +151,12 @@ impl Receiver {
                         Err(error) if is_cancelled(error) => {}
                         _ => return Poll::Ready(self.taken(result, bytes)),
                     }
+                }
+                Mode::Ready(submit) => {
+                    // An error shows in the receive, too.
+                    let _ = ready!(Pin::new(submit).poll(cx));
+                    let lent = self.fd.driver().heap_receives().lend_anyway(HEAP_BYTES);
+                    self.mode = self.heap_receive_with(lent);
                 }
                 Mode::Lent => return Poll::Ready(Err(forgotten())),
                 Mode::Late(late) => {
@@ -173,19 +186,29 @@ impl Receiver {
         match driver.with_pool(|pool| pool.available() > 0) {
             Some(true) => return true,
             Some(false) => self.mode = Mode::InLine(Place::default()),
-            None => self.mode = Mode::Heap(self.heap_receive()),
+            None => self.mode = self.heap_receive(),
         }
         false
     }
 
-    fn heap_receive(&self) -> Submit<Recv<Vec<u8>>> {
-        self.fd.driver().note_heap_receive();
-        let buf = Vec::with_capacity(HEAP_BYTES);
-        let op = Recv {
-            fd: self.fd.clone(),
-            buf,
-        };
-        Submit::new(self.fd.driver(), op)
+    /// A receive into the heap; or, where the core's limit allows no more of them to wait, what
+    /// comes before it.
+    fn heap_receive(&self) -> Mode {
+        let driver = self.fd.driver();
+        match driver.heap_receives().lend(HEAP_BYTES) {
+            Some(lent) => self.heap_receive_with(lent),
+            None => {
+                let (fd, events) = (self.fd.clone(), libc::POLLIN);
+                Mode::Ready(Submit::new(driver, Readiness { fd, events }))
+            }
+        }
+    }
+
+    fn heap_receive_with(&self, lent: Lent) -> Mode {
+        let driver = self.fd.driver();
+        driver.note_heap_receive();
+        let op = RecvHeap::new(self.fd.clone(), HEAP_BYTES, lent);
+        Mode::Heap(Submit::new(driver, op))
     }
 
     /// The next chunk of the multishot receive; `None` when something else is to be done first.
@@ -295,6 +318,7 @@ impl Receiver {
                 let (result, bytes) = ready!(Pin::new(submit).poll(cx));
                 result.map(|_| Some(bytes))
             }
+            Mode::Ready(_) => Ok(None),
             Mode::Lent => return Poll::Ready(Err(forgotten())),
             // It was cancelled when it was adopted.
             Mode::Late(late) => ready!(late.poll_late(cx)).map(Some),
@@ -341,13 +365,10 @@ fn forgotten() -> io::Error {
 }
 
 /// An error that is delivered by the next read.
-struct KeptError(Option<i32>);
+struct KeptError(Failure);
 
 impl LateRead for KeptError {
     fn poll_late(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let error = self
-            .0
-            .map_or_else(crate::driver::gone, io::Error::from_raw_os_error);
-        Poll::Ready(Err(error))
+        Poll::Ready(Err(self.0.to_error()))
     }
 }

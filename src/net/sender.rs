@@ -211,22 +211,11 @@ impl Sender {
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
-        let op = SendZc {
-            fd: self.fd.clone(),
-            buf,
-        };
+        let op = SendZc::new(self.fd.clone(), buf);
         let mut submit = SubmitMulti::new(self.fd.driver(), op);
         if let Err(error) = self.ready_to_send().await {
             return (
                 Err(error),
-                ZeroCopyBuf {
-                    submit: Some(submit),
-                },
-            );
-        }
-        if !self.fd.driver().features().send_zc {
-            return (
-                Err(io::ErrorKind::Unsupported.into()),
                 ZeroCopyBuf {
                     submit: Some(submit),
                 },

@@ -35,6 +35,10 @@ unsafe impl<O: Op> Op for Deadline<O> {
         self.op.prepare().flags(squeue::Flags::IO_LINK)
     }
 
+    fn cancels_itself(&self) -> bool {
+        true
+    }
+
     fn link(&mut self) -> Option<squeue::Entry> {
         Some(opcode::LinkTimeout::new(&*self.timeout).build())
     }

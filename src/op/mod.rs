@@ -2,8 +2,9 @@
 //!
 //! To add an operation, write one block here: a struct that owns everything the entry points at,
 //! `Op::prepare` that makes the entry, and `Single::complete` (or `Multi::item`) that turns what
-//! the kernel said into a result. Nothing else has to change: waiting, cancelling, dropping in
-//! flight and late completions are the driver's.
+//! the kernel said into a result; and add its row to the table of
+//! [`operations`](crate::driver::operations). Nothing else has to change: waiting, cancelling,
+//! dropping in flight and late completions are the driver's.
 //!
 //! Each struct owns its [`Fd`](crate::driver::fd::Fd), its buffers and its paths, at addresses
 //! that do not change when the struct moves (heap memory, or memory that [`IoBuf`] vouches for).
@@ -30,7 +31,8 @@ pub(crate) use path::{
 pub(crate) use poll::PollReadable;
 pub(crate) use send_queue::SendQueue;
 pub(crate) use socket::{
-    AcceptMulti, Connect, Received, Recv, RecvMulti, Send, SendVectored, SendZc, SendZcItem,
+    AcceptMulti, Connect, Received, Recv, RecvHeap, RecvMulti, Send, SendVectored, SendZc,
+    SendZcItem,
 };
 
 use crate::driver::fd::Number;

@@ -7,6 +7,7 @@ use crate::driver::Driver;
 use crate::driver::fd::{Fd, Number};
 use crate::driver::slot::Cqe;
 use crate::driver::submit::{Op, Single};
+use crate::driver::sys;
 use io_uring::{opcode, squeue, types};
 use std::ffi::{CStr, CString};
 use std::io;
@@ -115,6 +116,10 @@ impl Single for OpenTemp {
 
     fn orphaned(mut self, cqe: Cqe) -> Option<OpenTemp> {
         if self.unwanted {
+            if cqe.count().is_err() {
+                // The ring does not remove it; and if a plain call cannot, nothing can be done.
+                let _ = sys::unlink(&self.open.path);
+            }
             return None;
         }
         drop(new_fd(cqe, &self.open.driver).ok()?);

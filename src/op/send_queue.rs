@@ -15,6 +15,7 @@
 use super::clamp;
 use super::socket::send_flags;
 use crate::driver::fd::Fd;
+use crate::driver::operations::Failure;
 use crate::driver::slot::{Cqe, Orphan};
 use crate::driver::sys;
 use io_uring::{opcode, squeue};
@@ -54,13 +55,12 @@ fn give_spare(mut buf: Vec<u8>) {
 }
 
 /// A stream's queue of bytes to send.
-#[derive(Debug)]
 pub(crate) struct SendQueue {
     fd: Fd,
     state: Rc<RefCell<State>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct State {
     pending: Vec<u8>,
     /// The operation, while it is not the driver's: its box is used again.
@@ -71,21 +71,6 @@ struct State {
     /// Shut the write side down when all is sent.
     then_shutdown: bool,
     waker: Option<Waker>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    Errno(i32),
-    Gone,
-}
-
-impl Failure {
-    fn to_error(self) -> io::Error {
-        match self {
-            Failure::Errno(errno) => io::Error::from_raw_os_error(errno),
-            Failure::Gone => crate::driver::gone(),
-        }
-    }
 }
 
 impl SendQueue {
@@ -136,7 +121,7 @@ impl SendQueue {
         // Only the end of the runtime completes it at once, with this state borrowed.
         let driver = self.fd.driver();
         if driver.is_closed() {
-            state.fail(Failure::Gone);
+            state.fail(Failure::of(Cqe::GONE));
         } else {
             driver.submit_late(job);
         }
@@ -187,6 +172,19 @@ impl SendQueue {
     }
 }
 
+impl std::fmt::Debug for SendQueue {
+    /// Lengths, not contents: the halves of a stream show this.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = self.state.borrow();
+        f.debug_struct("SendQueue")
+            .field("fd", &self.fd)
+            .field("pending", &state.pending.len())
+            .field("busy", &state.busy)
+            .field("failed", &state.failed)
+            .finish_non_exhaustive()
+    }
+}
+
 impl State {
     fn fail(&mut self, failure: Failure) {
         self.failed = Some(failure);
@@ -196,7 +194,6 @@ impl State {
 }
 
 /// The operation that sends a queue.
-#[derive(Debug)]
 struct Job {
     fd: Fd,
     /// What is in flight, and how much of it was sent before.
@@ -234,13 +231,9 @@ impl Job {
     fn advance(&mut self, cqe: Cqe) -> bool {
         match cqe.result {
             n if n >= 0 => self.sent += n as usize,
-            errno => {
-                let failure = match cqe {
-                    Cqe::GONE => Failure::Gone,
-                    _ => Failure::Errno(-errno),
-                };
+            _ => {
                 give_spare(std::mem::take(&mut self.bytes));
-                self.queue().borrow_mut().fail(failure);
+                self.queue().borrow_mut().fail(Failure::of(cqe));
                 return false;
             }
         }

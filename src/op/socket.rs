@@ -8,13 +8,15 @@ use super::path::new_fd;
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::buf_ring::{GROUP, RecvBuf};
 use crate::driver::fd::Fd;
+use crate::driver::limits::Lent;
 use crate::driver::slot::{Cqe, Limit};
 use crate::driver::submit::{Multi, Op, Single};
 use io_uring::{cqueue, opcode, squeue};
 use socket2::SockAddr;
 use std::io;
 
-/// Accepts connections until it is told to stop (`accept4`, multishot).
+/// Accepts connections until it is told to stop (`accept4`, multishot; where there is none, one at
+/// a time: whoever polls arms it anew).
 #[derive(Debug)]
 pub(crate) struct AcceptMulti {
     pub(crate) fd: Fd,
@@ -25,8 +27,13 @@ pub(crate) struct AcceptMulti {
 // SAFETY: the entry has no pointers.
 unsafe impl Op for AcceptMulti {
     fn prepare(&mut self) -> squeue::Entry {
-        opcode::AcceptMulti::new(self.fd.target())
-            .flags(libc::SOCK_CLOEXEC)
+        let (fd, flags) = (self.fd.target(), libc::SOCK_CLOEXEC);
+        if self.fd.driver().features().accept_multishot {
+            return opcode::AcceptMulti::new(fd).flags(flags).build();
+        }
+        let nowhere = std::ptr::null_mut();
+        opcode::Accept::new(fd, nowhere, nowhere.cast())
+            .flags(flags)
             .build()
     }
 }
@@ -150,6 +157,38 @@ impl<B: IoBufMut> Single for Recv<B> {
     }
 }
 
+/// Receives once into memory that is counted while the kernel has it (`recv`).
+#[derive(Debug)]
+pub(crate) struct RecvHeap {
+    recv: Recv<Vec<u8>>,
+    _lent: Lent,
+}
+
+impl RecvHeap {
+    pub(crate) fn new(fd: Fd, bytes: usize, lent: Lent) -> RecvHeap {
+        let buf = Vec::with_capacity(bytes);
+        RecvHeap {
+            recv: Recv { fd, buf },
+            _lent: lent,
+        }
+    }
+}
+
+// SAFETY: the receive keeps its own promise.
+unsafe impl Op for RecvHeap {
+    fn prepare(&mut self) -> squeue::Entry {
+        self.recv.prepare()
+    }
+}
+
+impl Single for RecvHeap {
+    type Output = BufResult<usize, Vec<u8>>;
+
+    fn complete(self, cqe: Cqe) -> BufResult<usize, Vec<u8>> {
+        self.recv.complete(cqe)
+    }
+}
+
 /// Sends from the caller's buffer (`send`).
 #[derive(Debug)]
 pub(crate) struct Send<B> {
@@ -229,11 +268,20 @@ impl<B: IoBuf> Single for SendVectored<B> {
 }
 
 /// Sends without copying the bytes into the kernel (`MSG_ZEROCOPY`, as one entry): completes
-/// once with the result, and once more when the kernel is done with the bytes.
+/// once with the result, and once more when the kernel is done with the bytes. Where the core's
+/// limit allows no more of it, it copies, as `SEND` does: that completes once.
 #[derive(Debug)]
 pub(crate) struct SendZc<B> {
-    pub(crate) fd: Fd,
+    fd: Fd,
     pub(crate) buf: B,
+    lent: Option<Lent>,
+}
+
+impl<B: IoBuf> SendZc<B> {
+    pub(crate) fn new(fd: Fd, buf: B) -> SendZc<B> {
+        let lent = None;
+        SendZc { fd, buf, lent }
+    }
 }
 
 /// What a zero-copy send reports.
@@ -250,9 +298,12 @@ unsafe impl<B: IoBuf> Op for SendZc<B> {
     fn prepare(&mut self) -> squeue::Entry {
         let bytes = self.buf.as_init();
         let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
-        opcode::SendZc::new(self.fd.target(), ptr, len)
-            .flags(send_flags(false))
-            .build()
+        let (fd, flags) = (self.fd.target(), send_flags(false));
+        self.lent = self.fd.driver().zero_copy().lend(bytes.len());
+        match self.lent {
+            Some(_) => opcode::SendZc::new(fd, ptr, len).flags(flags).build(),
+            None => opcode::Send::new(fd, ptr, len).flags(flags).build(),
+        }
     }
 }
 

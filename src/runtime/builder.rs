@@ -7,6 +7,7 @@ use super::workers::{Place, Workers, pin};
 use crate::driver;
 use crate::driver::buf_ring::PoolConfig;
 use crate::driver::refusal::BuildError;
+use crate::driver::restrict::Restrict;
 use crate::driver::sys;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,26 @@ use std::time::Duration;
 ///
 /// Every default is finite and fits a machine as it comes: a core's ring takes about 80 KiB of
 /// locked memory, and its receive buffers up to 8 MiB of ordinary memory, touched as needed.
+///
+/// # Limits
+/// What can pile up has a limit, and [`Metrics`](crate::Metrics) shows how near it is:
+///
+/// | what | limit | set by | seen in |
+/// |---|---|---|---|
+/// | receive buffers of a core | 8 MiB | [`recv_buffers`](Builder::recv_buffers) | `buffers`, `buffer_bytes`, `buffers_available`, `starved` |
+/// | receives into the heap of a core | 64 MiB | [`heap_receive_bytes`](Builder::heap_receive_bytes) | `heap_receives`, `heap_receive_bytes`, `heap_receives_put_off` |
+/// | received and not read, of a stream | 256 KiB; then TCP slows the sender down | | `stops` |
+/// | written and not sent, of a stream | 64 KiB behind what is in flight; then writers wait | | |
+/// | accepted and not taken, of a listener | 1024 connections; then they wait in the kernel | | `stops` |
+/// | accepts without a descriptor left | again after 5 ms, doubling up to 1 s | | `accept_backoffs` |
+/// | zero-copy sends in flight, of a core | 64 MiB; then they copy | [`zero_copy_bytes`](Builder::zero_copy_bytes) | `zero_copy_bytes`, `zero_copy_copied` |
+/// | wakes and spawns from other threads | none, as they never wait; counted beyond 16,384 a turn | | `inbox_peak`, `inbox_warnings` |
+/// | kernel workers of a core | 4 and 8 | [`kernel_workers`](Builder::kernel_workers) | `kernel_workers` |
+/// | completions of a turn | 4096, and 32 of one receive | | `completions` |
+/// | polls and time of a turn | 256 and 500 µs | [`budget`](Builder::budget) | `polls` |
+/// | host names that wait for the resolver | 1024; more are refused | | |
+///
+/// Servers have theirs in `http::Limits`.
 ///
 /// ```no_run
 /// # fn main() -> Result<(), corering::BuildError> {
@@ -64,6 +85,9 @@ impl Builder {
                     count: 512,
                     len: 16 * KIB,
                 },
+                heap_receive_bytes_max: 64 << 20,
+                zero_copy_bytes_max: 64 << 20,
+                restrict: None,
             },
             budget_polls: 256,
             budget_micros: 500,
@@ -134,6 +158,21 @@ impl Builder {
         self
     }
 
+    /// How many bytes of each core may wait in receives into the heap, which stand in where there
+    /// is no receive buffer: 64 MiB by default, 16 KiB each. Streams beyond that wait until
+    /// something has come before they take memory for it.
+    pub fn heap_receive_bytes(mut self, bytes: u64) -> Builder {
+        self.core.driver.heap_receive_bytes_max = bytes;
+        self
+    }
+
+    /// How many bytes of each core zero-copy sends may lend to the kernel at a time: 64 MiB by
+    /// default. Sends beyond that copy.
+    pub fn zero_copy_bytes(mut self, bytes: u64) -> Builder {
+        self.core.driver.zero_copy_bytes_max = bytes;
+        self
+    }
+
     /// Kernel workers for file operations of each core: for reads and writes of files, and for
     /// everything that may wait for long. 4 and 8 by default.
     pub fn kernel_workers(mut self, bounded: u32, unbounded: u32) -> Builder {
@@ -149,6 +188,27 @@ impl Builder {
         self
     }
 
+    /// Limits each core's ring to these operations, for as long as it lives: the ring is made
+    /// disabled, given its list (`IORING_REGISTER_RESTRICTIONS`), and only then enabled, so nothing
+    /// ever goes past the list. Nothing more can be registered with such a ring either. By default
+    /// anything may be asked; the environment variable `CORERING_RESTRICT` gives a list to a
+    /// program whose builder does not (names of sets with commas between them, such as
+    /// `net,read_files`).
+    ///
+    /// An operation outside of the list fails with `PermissionDenied`, and its text names the set
+    /// that is missing. See [`Restrict`] for what a list does not cover.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// use corering::Restrict;
+    /// let runtime = corering::Runtime::builder().restrict(Restrict::net()).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn restrict(mut self, to: Restrict) -> Builder {
+        self.core.driver.restrict = Some(to);
+        self
+    }
+
     /// How long the end of the runtime waits for the kernel to give back the memory of operations
     /// that cannot be cancelled (a disk write). What is not back then is leaked. 1 s by default.
     pub fn shutdown_grace(mut self, grace: Duration) -> Builder {
@@ -161,7 +221,10 @@ impl Builder {
     /// # Errors
     /// [`BuildError`], whose text names the cause and the cure: a setting that cannot be
     /// fulfilled, or a machine that refuses io_uring. Nothing is left behind then.
-    pub fn build(self) -> Result<Runtime, BuildError> {
+    pub fn build(mut self) -> Result<Runtime, BuildError> {
+        if self.core.driver.restrict.is_none() {
+            self.core.driver.restrict = Restrict::of_environment().map_err(BuildError::explain)?;
+        }
         let allowed = sys::allowed_cpus().unwrap_or_default();
         let cores = match self.cores {
             Cores::Some(cores) => cores,

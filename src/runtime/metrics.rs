@@ -56,6 +56,29 @@ pub struct Metrics {
     pub starved: u64,
     /// Receives into the heap instead.
     pub heap_receives: u64,
+    /// The length of all receive buffers, in bytes.
+    pub buffer_bytes: u64,
+    /// Bytes of memory that receives into the heap have lent to the kernel, now; limited by
+    /// [`Builder::heap_receive_bytes`](crate::Builder::heap_receive_bytes).
+    pub heap_receive_bytes: u64,
+    /// Receives into the heap that this limit has made wait for their bytes first.
+    pub heap_receives_put_off: u64,
+    /// Bytes that zero-copy sends have lent to the kernel, now; limited by
+    /// [`Builder::zero_copy_bytes`](crate::Builder::zero_copy_bytes).
+    pub zero_copy_bytes: u64,
+    /// Zero-copy sends that copied, because of this limit.
+    pub zero_copy_copied: u64,
+    /// Receives and accepts that were stopped, because what they brought was not taken in time: the
+    /// peers wait in the kernel until it is.
+    pub stops: u64,
+    /// The most wakes and spawns from other threads that one turn has found.
+    pub inbox_peak: u64,
+    /// Turns that found more than 16,384 of them: other threads ask for more than the core gets
+    /// done.
+    pub inbox_warnings: u64,
+    /// The most kernel workers for file operations: for reads and writes of files, and for what
+    /// may wait for long.
+    pub kernel_workers: [u32; 2],
     /// Accepts that were put off because no descriptor (or memory) was left.
     pub accept_backoffs: u64,
     /// Closes that reported an error nobody waited for.
@@ -104,6 +127,15 @@ impl Metrics {
             buffers_available: ring.buffers_available,
             starved: ring.starved,
             heap_receives: ring.heap_receives,
+            buffer_bytes: ring.buffer_bytes,
+            heap_receive_bytes: ring.heap_receive_bytes,
+            heap_receives_put_off: ring.heap_receives_put_off,
+            zero_copy_bytes: ring.zero_copy_bytes,
+            zero_copy_copied: ring.zero_copy_copied,
+            stops: ring.stops,
+            inbox_peak: tasks.inbox_peak,
+            inbox_warnings: tasks.inbox_warnings,
+            kernel_workers: ring.kernel_workers,
             accept_backoffs: ring.accept_backoffs,
             close_failed: ring.close_failed,
             destructor_panics: ring.destructor_panics,

@@ -31,6 +31,8 @@ const SPARE_INBOX_REFS_MAX: usize = 4_096;
 
 /// Tasks that destructors may spawn during [`Executor::abort_all`] before it gives up on them.
 const ABORT_SPAWNED_MAX: usize = 65_536;
+/// So many entries of an inbox say that other threads ask for more than the core gets done.
+const INBOX_LEN_WARN: u64 = 16_384;
 
 thread_local! {
     /// The executor whose turn it is on this thread, with one strong count of its `Rc`; or null.
@@ -75,8 +77,10 @@ pub(crate) struct TaskStats {
     pub(crate) foreign_wakes: u64,
     /// Tasks that ended by a panic.
     pub(crate) panics: u64,
-    /// The most entries that one turn found in the inbox.
+    /// The most entries that one turn found in the inbox, and how many turns found more than
+    /// [`INBOX_LEN_WARN`].
     pub(crate) inbox_peak: u64,
+    pub(crate) inbox_warnings: u64,
     /// Tasks spawned and not finished.
     pub(crate) live: u64,
 }
@@ -226,8 +230,10 @@ impl Executor {
             taken += 1;
             start(self);
         }
-        self.core
-            .count(|stats| stats.inbox_peak = stats.inbox_peak.max(taken));
+        self.core.count(|stats| {
+            stats.inbox_peak = stats.inbox_peak.max(taken);
+            stats.inbox_warnings += u64::from(taken > INBOX_LEN_WARN);
+        });
     }
 }
 

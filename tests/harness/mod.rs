@@ -36,6 +36,7 @@ pub struct Case {
     name: &'static str,
     limit: Duration,
     quarantine: bool,
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Case {
@@ -45,6 +46,7 @@ impl Case {
             name,
             limit: Duration::from_secs(60),
             quarantine: false,
+            environment: Vec::new(),
         }
     }
 
@@ -58,6 +60,23 @@ impl Case {
     pub fn quarantine(mut self) -> Case {
         self.quarantine = true;
         self
+    }
+
+    /// The child finds this variable in its environment.
+    pub fn env(mut self, name: &'static str, value: impl Into<String>) -> Case {
+        self.environment.push((name, value.into()));
+        self
+    }
+
+    /// Runs `body` in a child for each of these values of `CORERING_MASK`.
+    pub fn run_masked(name: &'static str, masks: &[&str], body: impl FnOnce() + Copy) {
+        for mask in masks {
+            println!("{name}: CORERING_MASK={mask}");
+            Case::new(name).env("CORERING_MASK", *mask).run(body);
+            if std::env::var_os(CASE).is_some() {
+                return;
+            }
+        }
     }
 
     /// Runs `body` in the child; fails as it does.
@@ -80,6 +99,7 @@ impl Case {
         command
             .args(["--exact", self.name, "--nocapture", "--include-ignored"])
             .env(CASE, self.name)
+            .envs(self.environment)
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -2,6 +2,7 @@
 //!
 //! The driver hands the very entries that it would give to a ring; nothing else crosses the seam.
 
+use crate::driver::operations;
 use io_uring::{opcode, squeue};
 
 /// `IOSQE_IO_LINK`: the next entry belongs to this one.
@@ -74,64 +75,55 @@ impl Sqe {
 
     /// Whether it waits for a socket, or for a worker's time.
     pub(super) fn waits_for_socket(&self) -> bool {
-        matches!(
-            self.opcode,
-            opcode::AcceptMulti::CODE
-                | opcode::Connect::CODE
-                | opcode::Recv::CODE
-                | opcode::RecvMsg::CODE
-                | opcode::Send::CODE
-                | opcode::SendMsg::CODE
-                | opcode::SendZc::CODE
-                | opcode::PollAdd::CODE
-        )
+        waits_for_socket(self.opcode)
     }
 }
 
-/// Every operation that the simulation performs, by liburing's names.
-const NAMES: &[(u8, &str)] = &[
-    (opcode::Nop::CODE, "nop"),
-    (opcode::Readv::CODE, "readv"),
-    (opcode::Writev::CODE, "writev"),
-    (opcode::Fsync::CODE, "fsync"),
-    (opcode::PollAdd::CODE, "poll_add"),
-    (opcode::SendMsg::CODE, "sendmsg"),
-    (opcode::RecvMsg::CODE, "recvmsg"),
-    (opcode::AcceptMulti::CODE, "accept"),
-    (opcode::AsyncCancel::CODE, "cancel"),
-    (opcode::LinkTimeout::CODE, "link_timeout"),
-    (opcode::Connect::CODE, "connect"),
-    (opcode::Fallocate::CODE, "fallocate"),
-    (opcode::OpenAt::CODE, "openat"),
-    (opcode::Close::CODE, "close"),
-    (opcode::Statx::CODE, "statx"),
-    (opcode::Read::CODE, "read"),
-    (opcode::Write::CODE, "write"),
-    (opcode::Send::CODE, "send"),
-    (opcode::Recv::CODE, "recv"),
-    (opcode::OpenAt2::CODE, "openat2"),
-    (opcode::RenameAt::CODE, "renameat"),
-    (opcode::UnlinkAt::CODE, "unlinkat"),
-    (opcode::MkDirAt::CODE, "mkdirat"),
-    (opcode::SymlinkAt::CODE, "symlinkat"),
-    (opcode::LinkAt::CODE, "linkat"),
-    (opcode::SendZc::CODE, "send_zc"),
-    (opcode::Ftruncate::CODE, "ftruncate"),
+/// What the simulation performs, besides what waits for a socket.
+const PERFORMED: &[u8] = &[
+    opcode::Nop::CODE,
+    opcode::AsyncCancel::CODE,
+    opcode::LinkTimeout::CODE,
+    opcode::Close::CODE,
+    opcode::Readv::CODE,
+    opcode::Writev::CODE,
+    opcode::Read::CODE,
+    opcode::Write::CODE,
+    opcode::Fsync::CODE,
+    opcode::Fallocate::CODE,
+    opcode::Ftruncate::CODE,
+    opcode::OpenAt::CODE,
+    opcode::OpenAt2::CODE,
+    opcode::Statx::CODE,
+    opcode::RenameAt::CODE,
+    opcode::UnlinkAt::CODE,
+    opcode::MkDirAt::CODE,
+    opcode::SymlinkAt::CODE,
+    opcode::LinkAt::CODE,
 ];
+
+fn waits_for_socket(code: u8) -> bool {
+    matches!(
+        code,
+        opcode::AcceptMulti::CODE
+            | opcode::Connect::CODE
+            | opcode::Recv::CODE
+            | opcode::RecvMsg::CODE
+            | opcode::Send::CODE
+            | opcode::SendMsg::CODE
+            | opcode::SendZc::CODE
+            | opcode::PollAdd::CODE
+    )
+}
 
 /// The name of an operation.
 ///
 /// # Panics
 /// If the simulation does not know it: better than to do nothing and call it a success.
-pub(super) fn name(code: u8) -> &'static str {
-    let known = NAMES.iter().find(|(known, _)| *known == code);
-    known.map_or_else(
-        || panic!("the simulated kernel does not know operation {code}: teach it to driver/sim"),
-        |(_, name)| name,
-    )
-}
-
-/// Whether an operation has this name.
-pub(crate) fn is_name(name: &str) -> bool {
-    NAMES.iter().any(|(_, known)| *known == name)
+fn name(code: u8) -> &'static str {
+    let known = waits_for_socket(code) || PERFORMED.contains(&code);
+    let name = operations::name(code).filter(|_| known);
+    name.unwrap_or_else(|| {
+        panic!("the simulated kernel does not know operation {code}: teach it to driver/sim")
+    })
 }

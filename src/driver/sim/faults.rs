@@ -1,7 +1,7 @@
 //! What goes wrong in a simulation, as plain data.
 
-use super::entry;
 use super::rng::Rng;
+use crate::driver::operations;
 use std::collections::BTreeMap;
 
 /// How often each thing goes wrong, from 0 (never) to 1 (whenever it may).
@@ -139,15 +139,16 @@ impl Faults {
         faults
     }
 
-    /// Makes the `nth` operation of this name (from 1) fail with `errno`. Names are liburing's:
+    /// Makes the `nth` operation of this name (from 1) fail with `errno`. Names are the kernel's:
     /// `recv`, `send`, `openat`, `fsync` and so on.
     ///
     /// # Panics
     /// If the simulation has no operation of this name.
     pub fn fail(&mut self, name: &str, nth: u64, errno: i32) {
         assert!(
-            entry::is_name(name),
-            "the simulation performs no operation {name:?}: names are liburing's, such as \"recv\""
+            operations::is_name(name),
+            "the simulation performs no operation {name:?}: names are the kernel's, such as \
+             \"recv\""
         );
         self.fail.push((name.to_owned(), nth, errno));
     }

@@ -56,6 +56,7 @@ use self::memory::BufferRing;
 use self::state::{Host, State};
 use self::trace::Micros;
 use super::kernel::{Forgiving, Wait};
+use super::operations::OpSet;
 use super::probe::Features;
 use super::slot::Cqe;
 use entry::Sqe;
@@ -295,6 +296,13 @@ impl World {
     pub(crate) fn draw_features(&self) -> Features {
         let rng = &mut self.0.borrow_mut().rng;
         let buffer_ring = rng.chance(0.9);
+        let mut missing = OpSet::default();
+        let ftruncate = rng.chance(0.8);
+        for (name, there) in [("send_zc", rng.chance(0.9)), ("ftruncate", ftruncate)] {
+            if !there {
+                missing.insert_by_name(name);
+            }
+        }
         Features {
             no_sqarray: true,
             registered_ring: true,
@@ -303,8 +311,10 @@ impl World {
             send_msg_ring: true,
             buffer_ring,
             incremental: buffer_ring && rng.chance(0.7),
-            send_zc: rng.chance(0.9),
-            ftruncate: rng.chance(0.8),
+            accept_multishot: rng.chance(0.9),
+            ftruncate,
+            missing,
+            masked: OpSet::default(),
         }
     }
 
