@@ -93,6 +93,8 @@ pub mod fs;
 pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper_rt;
+#[cfg(all(test, loom))]
+mod models;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;
@@ -102,6 +104,7 @@ pub mod signal;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
+mod threads;
 pub mod time;
 
 #[cfg(feature = "macros")]

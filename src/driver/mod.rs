@@ -22,6 +22,7 @@ pub(crate) mod lookup;
 pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
+pub(crate) mod returned;
 mod ring;
 pub(crate) mod slot;
 pub(crate) mod starved;
