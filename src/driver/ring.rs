@@ -160,7 +160,7 @@ impl Ring {
     pub(crate) fn overflown(&mut self) -> bool {
         // A forked child has no queues to look into.
         self.mark.check();
-        let overflown = self.ring.submission().cq_overflow();
+        let overflown = !cfg!(break_overflow) && self.ring.submission().cq_overflow();
         // The flag stands until an `enter` has flushed it: it is counted when it rises.
         self.overflows += u64::from(overflown && !self.overflown);
         self.overflown = overflown;
@@ -243,6 +243,7 @@ impl Ring {
     /// Which errors of `enter` are part of life.
     fn forgive(&mut self, error: io::Error) -> io::Result<()> {
         match error.raw_os_error() {
+            Some(libc::EINTR) if cfg!(break_eintr) => Err(error),
             Some(libc::EINTR | libc::ETIME) => Ok(()),
             Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) => {
                 let visible = !self.ring.completion().is_empty();
