@@ -105,6 +105,8 @@ pub mod fs;
 pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper_rt;
+#[cfg(all(test, loom))]
+mod models;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;
@@ -116,6 +118,7 @@ pub mod sim;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
+mod threads;
 pub mod time;
 
 #[cfg(feature = "macros")]

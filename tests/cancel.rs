@@ -769,6 +769,12 @@ fn c04_read_owned_that_did_nothing_leaves_nothing() {
             let mut rest = [0; 5];
             ours.read_exact(&mut rest).await.expect("no end");
             assert_eq!(&rest, b"again");
+            // No receive is armed now: to the kernel, no room and no bytes are the same zero.
+            let (mut ours, mut theirs) = half().await;
+            drop(ours.read_owned(Vec::new()).now_or_never());
+            theirs.write_all(b"first").expect("sent");
+            ours.read_exact(&mut rest).await.expect("no end");
+            assert_eq!(&rest, b"first");
         });
     });
 }

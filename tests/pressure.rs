@@ -125,6 +125,44 @@ fn b02_cq_burst() {
     });
 }
 
+/// Completions that found no room come although the core never sleeps and submits nothing.
+#[test]
+fn b02_cq_overflow_of_a_busy_core() {
+    Case::new("b02_cq_overflow_of_a_busy_core")
+        .seconds(60)
+        .run(|| {
+            let mut runtime = small(8, 8);
+            runtime.block_on(async {
+                let (listener, address) = listener().await;
+                let mut tasks = Vec::new();
+                let mut peers = Vec::new();
+                for _ in 0..100 {
+                    let (mut ours, peer) = pair_of(&listener, address).await;
+                    peers.push(peer.into_std().await.expect("idle"));
+                    // The stream stays: its end would submit something.
+                    tasks.push(spawn(async move {
+                        let received = ours.recv().await.map(|_| ());
+                        (ours, received)
+                    }));
+                }
+                sleep(5 * MS).await;
+                for peer in &mut peers {
+                    peer.write_all(b"!").expect("sent");
+                }
+                let begin = Instant::now();
+                while tasks.iter().any(|task| !task.is_finished()) {
+                    let waited = begin.elapsed();
+                    assert!(waited < Duration::from_secs(5), "completions are missing");
+                    yield_now().await;
+                }
+            });
+            assert!(
+                runtime.metrics().overflows > 0,
+                "the queue was not too small"
+            );
+        });
+}
+
 #[test]
 fn b03_cq_overflow_multishot() {
     Case::new("b03_cq_overflow_multishot").seconds(60).run(|| {

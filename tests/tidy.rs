@@ -20,10 +20,11 @@ use std::path::{Path, PathBuf};
 /// Arrows point down only, and siblings do not know each other. A room may always name itself.
 const LAYERS: &[(&str, &[&str])] = &[
     ("buf", &[]),
-    ("driver", &["buf"]),
+    ("threads", &[]),
+    ("driver", &["buf", "threads"]),
     ("op", &["buf", "driver"]),
-    ("task", &[]),
-    ("sync", &[]),
+    ("task", &["threads"]),
+    ("sync", &["threads"]),
     ("time", &["driver"]),
     ("io", &["buf"]),
     ("net", &["buf", "driver", "io", "op", "time"]),
@@ -32,6 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("signal", &["buf", "driver", "io", "op"]),
     ("runtime", &["driver", "op", "sync", "task", "time"]),
     ("sim", &["driver", "runtime", "task"]),
+    ("models", &["driver", "sync", "task", "threads"]),
     ("hyper_rt", &["driver", "task", "time"]),
     ("http", &["buf", "fs", "io", "net", "sync", "task", "time"]),
 ];
@@ -104,6 +106,12 @@ const OUTSIDE: &[Outside] = &[
         calls_only: false,
         allowed: &["src/driver/sys.rs"],
         cure: "a loop must not block: use time::sleep",
+    },
+    Outside {
+        text: "loom::",
+        calls_only: false,
+        allowed: &["src/threads.rs", "src/models", "src/driver/bell.rs"],
+        cure: "a model replaces what threads share in one place: use crate::threads",
     },
     Outside {
         text: "io_uring::",

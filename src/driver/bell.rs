@@ -3,24 +3,27 @@
 //! The protocol, which loses no wake-up:
 //! ```text
 //!   the core                                  another thread
-//!   1. asleep = true (SeqCst)                 1. put work into the inbox
-//!   2. look into the inbox once more          2. if asleep.swap(false) (SeqCst): ring
+//!   1. asleep.swap(true)                      1. put work into the inbox
+//!   2. look into the inbox once more          2. if asleep.swap(false): ring
 //!   3. empty: enter the ring and wait
+//!   4. asleep.swap(false); look into the inbox
 //! ```
-//! Both sides write one word and then read the other's, with sequential consistency, so at least
-//! one sees the other: either the core finds the work, or the thread rings. The swap makes any
-//! number of wake-ups ring once while the core has not run.
+//! Everybody exchanges one word, and an exchange sees what was done before those that precede it.
+//! If the core's comes first, the thread reads `true` and rings. If the thread's comes first, the
+//! second look finds its work. Of several threads one rings; the others read `false`, and the
+//! core's exchange at its end of the sleep sees them too. `models/` has loom try all of this, and
+//! shows that a wake-up is lost where a step is left out.
 //!
 //! Ringing is a message to the ring itself (`IORING_REGISTER_SEND_MSG_RING`, one system call, no
 //! descriptor beside the ring), or where the kernel lacks that an eventfd that the ring polls.
 //! The kernel accepts a message to a ring whose thread is gone, and a closed ring's number may
 //! name something else, so the number is kept under a lock and taken away before the close.
 
+use crate::threads::{AtomicBool, Mutex, Ordering};
 use std::fmt;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::PoisonError;
 
 enum Target {
     /// The ring takes messages.
@@ -31,6 +34,9 @@ enum Target {
     #[cfg(feature = "sim")]
     Flag(std::sync::Arc<AtomicBool>),
     Gone,
+    /// A model of a kernel waits for this.
+    #[cfg(all(test, loom))]
+    Model(loom::sync::Arc<loom::sync::Notify>),
 }
 
 /// One core's bell.
@@ -58,6 +64,11 @@ impl Bell {
         Bell::new(Target::Flag(flag))
     }
 
+    #[cfg(all(test, loom))]
+    pub(crate) fn to_model(kernel: loom::sync::Arc<loom::sync::Notify>) -> Bell {
+        Bell::new(Target::Model(kernel))
+    }
+
     fn new(target: Target) -> Bell {
         Bell {
             asleep: AtomicBool::new(false),
@@ -67,12 +78,15 @@ impl Bell {
 
     /// The core is about to sleep; it must look at its inbox after this.
     pub(crate) fn going_to_sleep(&self) {
-        self.asleep.store(true, Ordering::SeqCst);
+        if cfg!(break_fences) {
+            return self.asleep.store(true, Ordering::Relaxed);
+        }
+        self.asleep.swap(true, Ordering::SeqCst);
     }
 
-    /// The core runs again.
+    /// The core runs again; it must look at its inbox after this.
     pub(crate) fn awake(&self) {
-        self.asleep.store(false, Ordering::Relaxed);
+        self.asleep.swap(false, Ordering::SeqCst);
     }
 
     /// Ends the core's sleep, if it sleeps. From any thread; never blocks for long; does nothing
@@ -89,6 +103,8 @@ impl Bell {
             #[cfg(feature = "sim")]
             Target::Flag(flag) => flag.store(true, Ordering::SeqCst),
             Target::Gone => {}
+            #[cfg(all(test, loom))]
+            Target::Model(kernel) => kernel.notify(),
         }
     }
 

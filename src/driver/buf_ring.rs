@@ -19,6 +19,7 @@
 //!    write (the driver leaks one reference then).
 
 use super::bell::Bell;
+use super::returned::Returned;
 use super::slot::Cqe;
 use super::sys;
 use crate::buf::{IoBuf, IoBufMut};
@@ -29,8 +30,8 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
 /// The group that every receive of a core selects from.
 pub(crate) const GROUP: u16 = 0;
@@ -60,12 +61,7 @@ struct Shared {
     /// The thread that owns the ring, as [`sys::thread_mark`]; 0 once the driver is gone.
     owner: AtomicUsize,
     side: UnsafeCell<OwnerSide>,
-    /// Numbers of buffers whose last piece was dropped on another thread.
-    returned: Mutex<Vec<u16>>,
-    any_returned: AtomicBool,
-    /// A stream waits for buffers: a return from another thread must end the owner's sleep.
-    wanted: AtomicBool,
-    bell: Arc<Bell>,
+    returned: Returned,
 }
 
 /// What only the owner's thread touches.
@@ -106,10 +102,7 @@ impl Pool {
                 filled: vec![0; count].into_boxed_slice(),
                 available: Cell::new(0),
             }),
-            returned: Mutex::new(Vec::new()),
-            any_returned: AtomicBool::new(false),
-            wanted: AtomicBool::new(false),
-            bell,
+            returned: Returned::new(bell),
         });
         // The mapping lives until the ring is closed: the driver keeps the pool, and leaks it
         // where operations outlive the ring.
@@ -139,21 +132,16 @@ impl Pool {
     /// Buffers that come back from other threads shall end the owner's sleep from now on (or
     /// no longer).
     pub(crate) fn set_wanted(&self, wanted: bool) {
-        self.shared.wanted.store(wanted, Ordering::SeqCst);
+        self.shared.returned.set_wanted(wanted);
     }
 
     /// Whether another thread returned a buffer that was not taken in yet.
     pub(crate) fn any_returned(&self) -> bool {
-        self.shared.any_returned.load(Ordering::SeqCst)
+        self.shared.returned.any()
     }
 
     fn take_returned(&self) {
-        if !self.shared.any_returned.load(Ordering::Relaxed) {
-            return;
-        }
-        self.shared.any_returned.store(false, Ordering::SeqCst);
-        let returned = std::mem::take(&mut *self.shared.lock_returned());
-        for bid in returned {
+        for bid in self.shared.returned.take() {
             self.shared.give(bid);
         }
     }
@@ -221,10 +209,6 @@ impl Shared {
         unsafe { &*self.side.get() }
     }
 
-    fn lock_returned(&self) -> std::sync::MutexGuard<'_, Vec<u16>> {
-        self.returned.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Notes that the kernel filled `len` more bytes of buffer `bid`; where they begin.
     fn fill(&self, bid: u16, len: u32) -> u32 {
         debug_assert_eq!(self.owner.load(Ordering::Relaxed), sys::thread_mark());
@@ -279,11 +263,7 @@ impl Shared {
         if owner == sys::thread_mark() {
             self.give(bid);
         } else if owner != 0 {
-            self.lock_returned().push(bid);
-            self.any_returned.store(true, Ordering::SeqCst);
-            if self.wanted.load(Ordering::SeqCst) {
-                self.bell.ring();
-            }
+            self.returned.push(bid);
         }
     }
 }

@@ -163,6 +163,7 @@ impl Forgiving {
         visible: bool,
     ) -> io::Result<Option<Duration>> {
         match error.raw_os_error() {
+            Some(libc::EINTR) if cfg!(break_eintr) => Err(error),
             Some(libc::EINTR | libc::ETIME) => Ok(None),
             Some(libc::EAGAIN | libc::EBUSY | libc::ENOMEM) if visible => {
                 self.pause_micros = 0;

@@ -25,6 +25,7 @@ pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
 pub(crate) mod restrict;
+pub(crate) mod returned;
 mod ring;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;

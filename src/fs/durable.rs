@@ -65,7 +65,7 @@ impl Syncs {
     }
 
     fn check(&self) -> io::Result<()> {
-        let Some(errno) = self.failed.get() else {
+        let Some(errno) = self.failed.get().filter(|_| !cfg!(break_poison)) else {
             return Ok(());
         };
         let cause = io::Error::from_raw_os_error(errno);

@@ -233,7 +233,7 @@ impl TcpListener {
                 Verdict::Wait => {
                     driver.note_accept_backoff();
                     let pause = queue.backoff.next();
-                    queue.wait = Some(sleep(pause));
+                    queue.wait = (!cfg!(break_backoff)).then(|| sleep(pause));
                 }
                 Verdict::Report => return Poll::Ready(Err(error)),
             }

@@ -10,12 +10,13 @@
 
 use super::error::{SendError, TryRecvError, TrySendError};
 use super::waiters::{Ticket, Waiters, register};
+use crate::threads::{Mutex, MutexGuard};
 use futures_core::Stream;
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Makes a channel with room for `capacity` values.

@@ -5,11 +5,12 @@
 //! 2. A value sent before the receiver closed can still be received after.
 
 use super::waiters::register;
+use crate::threads::{Mutex, MutexGuard};
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Makes a channel for one value.

@@ -39,6 +39,9 @@ impl Budget {
 
     /// Takes one poll; false if there is none left.
     pub(crate) fn spend(&mut self) -> bool {
+        if cfg!(break_budget) {
+            return true;
+        }
         if self.polls_left == 0 {
             return false;
         }

@@ -17,6 +17,7 @@ use super::join::{JoinHandle, Joiner};
 use super::raw::{ABORT, BUSY, DONE, JOINED, LIVE, QUEUED, RawTask, TaskRef, Turn, drop_caught};
 use super::remote::Remote;
 use super::waker;
+use crate::threads::per_thread;
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
@@ -34,7 +35,7 @@ const ABORT_SPAWNED_MAX: usize = 65_536;
 /// So many entries of an inbox say that other threads ask for more than the core gets done.
 const INBOX_LEN_WARN: u64 = 16_384;
 
-thread_local! {
+per_thread! {
     /// The executor whose turn it is on this thread, with one strong count of its `Rc`; or null.
     static CURRENT: Cell<*const Core> = const { Cell::new(ptr::null()) };
 }
@@ -108,7 +109,7 @@ impl Executor {
     pub(crate) fn enter(&self) -> EnterGuard {
         let ours = Rc::into_raw(Rc::clone(&self.core));
         EnterGuard {
-            previous: CURRENT.replace(ours),
+            previous: CURRENT.with(|current| current.replace(ours)),
         }
     }
 
@@ -470,7 +471,7 @@ impl EnterGuard {
 
 impl Drop for EnterGuard {
     fn drop(&mut self) {
-        let ours = CURRENT.replace(self.previous);
+        let ours = CURRENT.with(|current| current.replace(self.previous));
         if !ours.is_null() {
             // SAFETY: whatever `CURRENT` holds came from `Rc::into_raw` in `enter`, with a count
             // that is ours now.
@@ -490,7 +491,7 @@ impl fmt::Debug for EnterGuard {
 /// Calls `f` with the thread's current executor. `f` runs no user code: that could end it.
 fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     // SAFETY: `CURRENT` owns a count of what it points to, and `f` does not change it.
-    f(unsafe { CURRENT.get().as_ref() })
+    f(unsafe { CURRENT.with(Cell::get).as_ref() })
 }
 
 /// Spawns on the current executor; gives the future back if there is none.

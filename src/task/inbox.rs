@@ -17,10 +17,10 @@
 
 use super::executor::{self, Executor};
 use super::raw::{Header, TaskRef};
+use crate::threads::{AtomicBool, AtomicPtr, AtomicUsize, Mutex, MutexGuard, Ordering};
 use std::fmt;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 
 /// Ends the sleep of a core's loop.

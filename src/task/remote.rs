@@ -17,12 +17,12 @@ use super::error::Payload;
 use super::inbox::{Inbox, Start};
 use super::raw::drop_caught;
 use super::{Executor, Id, JoinError, executor};
+use crate::threads::{AtomicBool, Mutex, MutexGuard, Ordering};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 /// Reaches an executor from any thread, and outlives it.
