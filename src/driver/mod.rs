@@ -19,6 +19,7 @@ mod end;
 pub(crate) mod fd;
 pub(crate) mod kernel;
 pub(crate) mod lookup;
+pub(crate) mod machine;
 pub(crate) mod probe;
 mod receive;
 pub(crate) mod refusal;
@@ -26,6 +27,7 @@ mod ring;
 pub(crate) mod slot;
 pub(crate) mod starved;
 pub(crate) mod submit;
+pub(crate) mod survey;
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that talks to the system"
