@@ -72,6 +72,7 @@
 //!   fs/       files and directories                                        buf driver op
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
+//!   doctor/   whether this machine does, and if not why                    all of the above
 //!   http/     a file service and a client (feature `http`)                 the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
@@ -86,6 +87,7 @@
 
 #[allow(unsafe_code)]
 pub mod buf;
+pub mod doctor;
 #[allow(unsafe_code)]
 mod driver;
 pub mod fs;
@@ -106,6 +108,7 @@ pub mod time;
 
 #[cfg(feature = "macros")]
 pub use corering_macros::{main, test};
+pub use doctor::doctor;
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,

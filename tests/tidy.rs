@@ -31,6 +31,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("process", &["buf", "driver", "io", "op"]),
     ("signal", &["buf", "driver", "io", "op"]),
     ("runtime", &["driver", "op", "sync", "task", "time"]),
+    (
+        "doctor",
+        &["driver", "fs", "net", "op", "runtime", "task", "time"],
+    ),
     ("hyper_rt", &["driver", "task", "time"]),
     ("http", &["buf", "fs", "io", "net", "sync", "task", "time"]),
 ];

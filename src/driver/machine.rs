@@ -1,7 +1,7 @@
 //! What this machine says about io_uring, and what follows from it: one diagnosis for all.
 //!
 //! [`Machine::look`] reads what decides whether a ring can be had, [`Machine::diagnose`] says what
-//! an errno means on such a machine, and what to do. Whoever reports a refusal asks
+//! an errno means on such a machine, and what to do. The builder's error and the doctor both ask
 //! here, so that the advice is always the same.
 
 use super::refusal::BuildErrorKind;
@@ -68,8 +68,16 @@ impl Machine {
         Machine::with_calls(survey::calls())
     }
 
-    /// As [`look`](Machine::look), where the three calls have been tried already.
-    pub(crate) fn with_calls(calls: Calls) -> Machine {
+    /// As [`look`](Machine::look), for one who wants to live on where a filter ends the process
+    /// that makes a call.
+    pub(crate) fn look_carefully() -> Machine {
+        Machine::with_calls(match seccomp() {
+            Some(Seccomp::Filter) => survey::calls_in_children(),
+            _ => survey::calls(),
+        })
+    }
+
+    fn with_calls(calls: Calls) -> Machine {
         let number = |path| sys::read_kernel_file(path).and_then(|text| text.trim().parse().ok());
         let sysctl_group = number("/proc/sys/kernel/io_uring_group");
         Machine {
@@ -95,6 +103,16 @@ impl Machine {
                 .unwrap_or(0)
         };
         (part(), part()) < OLDEST
+    }
+
+    /// Why the attempt to make a ring would end this process, if it would.
+    pub(crate) fn deadly(&self) -> Option<Diagnosis> {
+        let is_deadly = |(_, answer)| matches!(answer, survey::Answer::Ends(_));
+        self.calls
+            .each()
+            .into_iter()
+            .any(is_deadly)
+            .then(|| self.filtered())
     }
 
     /// What an errno of the ring's set-up means on this machine.
@@ -154,7 +172,7 @@ impl Machine {
     }
 
     /// The sysctl keeps this process out.
-    pub(crate) fn is_disabled(&self) -> bool {
+    fn is_disabled(&self) -> bool {
         match self.sysctl {
             None | Some(0) => false,
             Some(1) => !self.privileged,
@@ -185,7 +203,7 @@ impl Machine {
     }
 
     /// A seccomp filter answers in the kernel's place, or ends the process.
-    pub(crate) fn filtered(&self) -> Diagnosis {
+    fn filtered(&self) -> Diagnosis {
         let here = match self.container.first() {
             Some(sign) => format!("; this is a container: {sign}"),
             None => String::new(),
@@ -198,7 +216,8 @@ impl Machine {
                 self.refused()
             ),
             "allow io_uring_setup, io_uring_enter and io_uring_register in the container's \
-             profile (`--security-opt seccomp=profile.json`)",
+             profile (`--security-opt seccomp=profile.json`; `corering doctor --write-seccomp \
+             profile.json` writes one)",
         )
     }
 

@@ -6,6 +6,8 @@ use std::io;
 
 /// Why a runtime could not be built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize))]
+#[cfg_attr(feature = "cli", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum BuildErrorKind {
     /// The sysctl `kernel.io_uring_disabled` forbids io_uring to this process.
@@ -26,7 +28,8 @@ pub enum BuildErrorKind {
     Other,
 }
 
-/// A runtime could not be built. Its `Display` names the cause and the cure.
+/// A runtime could not be built. Its `Display` names the cause and the cure, and they are those
+/// of [`doctor()`](crate::doctor()), which looks at the rest of the machine too.
 ///
 /// ```
 /// match corering::Runtime::builder().cores(0).build() {
@@ -54,6 +57,10 @@ impl BuildError {
     /// What to do about it, in one sentence or two.
     pub fn cure(&self) -> &str {
         &self.diagnosis.cure
+    }
+
+    pub(crate) fn diagnosis(&self) -> &Diagnosis {
+        &self.diagnosis
     }
 
     pub(crate) fn new(diagnosis: Diagnosis, source: io::Error) -> BuildError {

@@ -1,19 +1,38 @@
 //! The plain system calls that find out what a machine allows: for the diagnosis and the doctor.
 //!
-//! None of them is on a path of the runtime. They go to the kernel directly, past the io-uring
-//! crate, because what is asked is whether each call by itself gets through.
+//! With them the scaffolding of the doctor's trials: files and sockets made the plain way, so
+//! that each operation of the ring is tried by itself. None of this is on a path of the runtime.
+//! The calls go past the io-uring crate, because what is asked is whether each of them by itself
+//! gets through.
 
 use super::sys;
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 
 /// The capability with which the sysctl's value 1 lets a process pass.
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
+/// The capability with which the kernel does not count locked memory.
+pub(crate) const CAP_IPC_LOCK: u32 = 14;
+
+/// `IORING_SETUP_..`: what the driver asks of every ring.
+pub(crate) mod flag {
+    pub(crate) const CQSIZE: u32 = 1 << 3;
+    pub(crate) const CLAMP: u32 = 1 << 4;
+    pub(crate) const SUBMIT_ALL: u32 = 1 << 7;
+    pub(crate) const COOP_TASKRUN: u32 = 1 << 8;
+    pub(crate) const TASKRUN_FLAG: u32 = 1 << 9;
+    pub(crate) const SINGLE_ISSUER: u32 = 1 << 12;
+    pub(crate) const DEFER_TASKRUN: u32 = 1 << 13;
+}
 
 /// Enough for any try; a page of memory.
 const TRY_ENTRIES: u32 = 4;
 const ENTER_GETEVENTS: u32 = 1;
 const REGISTER_PROBE: u32 = 8;
+const REGISTER_IOWQ_MAX_WORKERS: u32 = 19;
 /// No descriptor has this number; -1 would mean "no ring" to `io_uring_register`.
 const NO_RING: i32 = -2;
 
@@ -25,6 +44,8 @@ pub(crate) enum Answer {
     Works,
     /// It never got that far, or the kernel turned it down: the errno.
     Refused(i32),
+    /// The process that made it was ended by this signal.
+    Ends(i32),
 }
 
 /// The three system calls of io_uring, each tried by itself.
@@ -69,7 +90,9 @@ impl Calls {
     /// Those that somebody forbids; a lack of memory or descriptors forbids nothing.
     pub(crate) fn refused(&self) -> impl Iterator<Item = Call> {
         let is_refused = |(call, answer)| match answer {
-            Answer::Refused(libc::EPERM | libc::EACCES | libc::ENOSYS) => Some(call),
+            Answer::Refused(libc::EPERM | libc::EACCES | libc::ENOSYS) | Answer::Ends(_) => {
+                Some(call)
+            }
             _ => None,
         };
         self.each().into_iter().filter_map(is_refused)
@@ -78,30 +101,71 @@ impl Calls {
 
 /// Tries each of the three calls once.
 pub(crate) fn calls() -> Calls {
-    let ring = setup(0);
-    let on = ring.as_ref().map_or(NO_RING, |ring| ring.fd.as_raw_fd());
-    let (no_wait, nothing) = (ENTER_GETEVENTS, std::ptr::null::<u8>());
-    // SAFETY: submits nothing, waits for nothing, and names no memory.
-    let enter = unsafe { libc::syscall(libc::SYS_io_uring_enter, on, 0, 0, no_wait, nothing, 0) };
-    let enter = answer(enter);
-    // SAFETY: a probe of no operations; there is no ring of this number, so nothing is read.
-    let register = unsafe {
-        libc::syscall(
-            libc::SYS_io_uring_register,
-            NO_RING,
-            REGISTER_PROBE,
-            nothing,
-            0,
-        )
-    };
-    let register = answer(register);
     Calls {
-        setup: match ring {
+        setup: try_call(Call::Setup),
+        enter: try_call(Call::Enter),
+        register: try_call(Call::Register),
+    }
+}
+
+/// As [`calls`], each in a child process: a filter may end the process that makes the call.
+pub(crate) fn calls_in_children() -> Calls {
+    Calls {
+        setup: try_in_child(Call::Setup),
+        enter: try_in_child(Call::Enter),
+        register: try_in_child(Call::Register),
+    }
+}
+
+/// One call, without a ring where one can do without; it allocates nothing.
+fn try_call(call: Call) -> Answer {
+    let nothing = std::ptr::null::<u8>();
+    match call {
+        Call::Setup => match setup(0) {
             Ok(_) => Answer::Works,
             Err(error) => Answer::Refused(error.raw_os_error().unwrap_or(libc::EIO)),
         },
-        enter,
-        register,
+        Call::Enter => {
+            let number = libc::SYS_io_uring_enter;
+            // SAFETY: there is no ring of this number, and the call names no memory.
+            answer(unsafe { libc::syscall(number, NO_RING, 0, 0, ENTER_GETEVENTS, nothing, 0) })
+        }
+        Call::Register => {
+            let number = libc::SYS_io_uring_register;
+            // SAFETY: there is no ring of this number, so no memory is read.
+            answer(unsafe { libc::syscall(number, NO_RING, REGISTER_PROBE, nothing, 0) })
+        }
+    }
+}
+
+fn try_in_child(call: Call) -> Answer {
+    // SAFETY: the child does nothing but one call that takes no lock, and ends.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let code = match try_call(call) {
+            Answer::Refused(errno) => errno,
+            _ => 0,
+        };
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    if child < 0 {
+        return try_call(call);
+    }
+    let mut status = 0;
+    // SAFETY: the kernel writes one number.
+    while unsafe { libc::waitpid(child, &mut status, 0) } < 0 {
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            // Somebody else has taken the child's end in, and with it the answer.
+            return Answer::Works;
+        }
+    }
+    if libc::WIFSIGNALED(status) {
+        return Answer::Ends(libc::WTERMSIG(status));
+    }
+    match libc::WEXITSTATUS(status) {
+        0 => Answer::Works,
+        errno => Answer::Refused(errno),
     }
 }
 
@@ -157,6 +221,31 @@ pub(crate) fn setup(flags: u32) -> io::Result<TryRing> {
     Ok(TryRing { fd })
 }
 
+impl TryRing {
+    /// `IORING_REGISTER_PROBE`: asks which operations there are, of none.
+    pub(crate) fn probe(&self) -> io::Result<()> {
+        let mut answer = [0u64; 2];
+        self.register(REGISTER_PROBE, answer.as_mut_ptr().cast(), 0)
+    }
+
+    /// `IORING_REGISTER_IOWQ_MAX_WORKERS`: asks for the bounds, and changes none.
+    pub(crate) fn workers(&self) -> io::Result<()> {
+        let mut bounds = [0u32; 2];
+        self.register(REGISTER_IOWQ_MAX_WORKERS, bounds.as_mut_ptr().cast(), 2)
+    }
+
+    fn register(&self, opcode: u32, arg: *mut u8, count: u32) -> io::Result<()> {
+        let (number, ring) = (libc::SYS_io_uring_register, self.fd.as_raw_fd());
+        // SAFETY: both callers lend as much memory as the kernel writes for this opcode.
+        let result = unsafe { libc::syscall(number, ring, opcode, arg, count) };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    }
+}
+
 /// Whether this thread has a capability in effect on the whole machine: the root of a user
 /// namespace has it there only.
 pub(crate) fn has_capability(capability: u32) -> bool {
@@ -200,6 +289,112 @@ pub(crate) fn seccomp_mode() -> Option<u32> {
     // SAFETY: reads a number.
     let mode = unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) };
     u32::try_from(mode).ok()
+}
+
+/// The limit on descriptors: soft and hard.
+pub(crate) fn descriptor_limit() -> (u64, u64) {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: the kernel writes one rlimit.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    (limit.rlim_cur, limit.rlim_max)
+}
+
+/// A directory of its own, which is removed with all that is in it.
+#[derive(Debug)]
+pub(crate) struct TempDir(PathBuf);
+
+impl TempDir {
+    /// In the first of the usual places that takes one.
+    ///
+    /// # Errors
+    /// What the first place said, which is the one that a user can choose (`TMPDIR`).
+    pub(crate) fn new() -> io::Result<TempDir> {
+        let name = format!("corering-doctor-{:016x}", sys::random_u64());
+        let first = std::env::temp_dir();
+        let mut result = make_dir(first.join(&name));
+        for place in ["/dev/shm", "/var/tmp"] {
+            if result.is_err() {
+                result = make_dir(Path::new(place).join(&name)).or(result);
+            }
+        }
+        result
+    }
+
+    /// A file of this name with these bytes.
+    pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// A directory of this name.
+    pub(crate) fn directory(&self, name: &str) -> io::Result<PathBuf> {
+        let path = self.0.join(name);
+        std::fs::create_dir(&path)?;
+        Ok(path)
+    }
+
+    /// The path of a name that nothing has.
+    pub(crate) fn free(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+fn make_dir(path: PathBuf) -> io::Result<TempDir> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+    Ok(TempDir(path))
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What cannot be removed stays for the system's own tidying.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What is in a file.
+pub(crate) fn content(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// The file, open for reading and writing.
+pub(crate) fn open(path: &Path) -> io::Result<OwnedFd> {
+    let mut options = std::fs::OpenOptions::new();
+    options.read(true).write(true).open(path).map(OwnedFd::from)
+}
+
+/// The directory, open for reading.
+pub(crate) fn open_dir(path: &Path) -> io::Result<OwnedFd> {
+    std::fs::File::open(path).map(OwnedFd::from)
+}
+
+/// A listener on loopback.
+pub(crate) fn listener() -> io::Result<(OwnedFd, SocketAddr)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let address = listener.local_addr()?;
+    Ok((listener.into(), address))
+}
+
+/// A connection to an address of this machine.
+pub(crate) fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
+    TcpStream::connect(address).map(OwnedFd::from)
+}
+
+/// Both ends of a connection over loopback.
+pub(crate) fn tcp_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let client = TcpStream::connect(listener.local_addr()?)?;
+    let (server, _) = listener.accept()?;
+    Ok((client.into(), server.into()))
+}
+
+/// Both ends of a connection that needs no network.
+pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    UnixStream::pair().map(|(one, other)| (one.into(), other.into()))
 }
 
 /// Whether there is something of this name; it walks a path of the machine's own.
