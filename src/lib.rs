@@ -58,7 +58,10 @@
 //! `std::io::Error` for what the kernel said, with its errno. Own types only where a caller
 //! branches: [`BuildError`], [`JoinError`], [`time::Elapsed`], [`net::Torn`]. A machine that
 //! refuses io_uring (the sysctl, a container's seccomp profile, the limit on locked memory, an old
-//! kernel) gives a [`BuildError`] whose text names the cause and the cure.
+//! kernel) gives a [`BuildError`] whose text names the cause and the cure. [`doctor()`], and the
+//! command `corering doctor`, look at the whole machine: every operation that the crate uses is
+//! performed once, limits and CPUs are held against what is needed, and each finding comes with
+//! the lines that cure it in Docker, Kubernetes and systemd.
 //!
 //! # The map
 //! ```text
@@ -72,7 +75,7 @@
 //!   fs/       files and directories                                        buf driver op
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
-//!   doctor/   whether this machine does, and if not why                    all of the above
+//!   doctor/   whether this machine does, and if not why       driver op task time net fs runtime
 //!   http/     a file service and a client (feature `http`)                 the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.

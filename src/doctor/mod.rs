@@ -23,8 +23,8 @@ pub use report::{
 };
 pub use seccomp::seccomp_profile;
 
-use crate::driver::machine::Diagnosis;
-use crate::driver::machine::{Machine, Seccomp};
+use crate::driver::machine::{Diagnosis, Machine, Seccomp};
+use crate::driver::refusal::BuildErrorKind;
 use crate::driver::survey::{self, Answer, TempDir};
 use crate::driver::sys;
 use crate::runtime::{Builder, Runtime};
@@ -36,8 +36,8 @@ use trials::Known;
 ///
 /// It tries the three system calls of io_uring, builds a runtime, performs every operation and
 /// flag that the crate uses, on temporary files and loopback, and holds the limits and the CPUs
-/// against what is needed. That takes some ten milliseconds; a machine that does not answer takes
-/// a few seconds. It works on a thread of its own, blocks this one, and may be called anywhere,
+/// against what is needed. That takes some fifty milliseconds, and where operations do not answer
+/// some ten seconds. It works on a thread of its own, blocks this one, and may be called anywhere,
 /// also inside of a runtime (where it stops the loop for that long).
 ///
 /// The command `corering doctor` (feature `cli`) prints the same.
@@ -83,7 +83,7 @@ impl Checkup {
     }
 
     /// For how many cores the machine shall do. The default is 1, as the
-    /// [`Builder`](crate::Builder)'s.
+    /// [`Builder`]'s.
     pub fn cores(mut self, cores: usize) -> Checkup {
         self.cores = cores;
         self
@@ -177,7 +177,7 @@ impl Checkup {
     fn without_thread(self, error: &io::Error) -> Report {
         let mut report = self.look(&Machine::look_carefully());
         let diagnosis = Diagnosis::new(
-            crate::driver::refusal::BuildErrorKind::Thread,
+            BuildErrorKind::Thread,
             format!("a thread could not be started ({error})"),
             "raise the limit on processes (`ulimit -u`)",
         );

@@ -9,11 +9,17 @@
 //! uses only fields that Docker, Podman, containerd and CRI-O all know.
 //!
 //! The price: a system call that a future kernel adds is allowed until it is named here. Where
-//! that is too much, take the profile that is in use and add [`CALLS`] to it (the command does,
-//! with `--seccomp-base`).
+//! that is too much, take the profile that is in use and add the three calls to it (the command
+//! does, with `--seccomp-base`).
+
+use crate::driver::survey::Call;
 
 /// The three system calls of io_uring.
-pub(super) const CALLS: [&str; 3] = ["io_uring_setup", "io_uring_enter", "io_uring_register"];
+const CALLS: [&str; 3] = [
+    Call::Setup.name(),
+    Call::Enter.name(),
+    Call::Register.name(),
+];
 
 /// Denied with `EPERM`, whatever their arguments.
 const DENIED: &[&str] = &[

@@ -65,7 +65,7 @@ pub(crate) enum Call {
 }
 
 impl Call {
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Call::Setup => "io_uring_setup",
             Call::Enter => "io_uring_enter",
