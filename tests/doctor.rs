@@ -94,8 +94,11 @@ fn rows(report: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Whether this kernel has all that the crate can use.
+/// Whether this kernel has all that the crate can use, and the crate may use it.
 fn is_new() -> bool {
+    if std::env::var_os("CORERING_MASK").is_some() {
+        return false;
+    }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("/proc is mounted");
     let mut parts = release
         .split('.')
@@ -107,7 +110,9 @@ fn is_new() -> bool {
 fn a_healthy_machine_is_fine() {
     Case::new("a_healthy_machine_is_fine").run(|| {
         if !is_new() {
-            return harness::skip("it takes Linux 6.15, which has all that the crate can use");
+            return harness::skip(
+                "it takes Linux 6.15, which has all that the crate can use, and no mask",
+            );
         }
         let output = doctor(&["--json"]);
         let report = json(&output);
@@ -556,6 +561,50 @@ fn a_masked_feature_is_named() {
         assert!(
             cause.contains("CORERING_MASK forbids incremental, send_zc"),
             "{cause}"
+        );
+    });
+}
+
+/// A limit on the length of files lets one operation fail, and no other.
+#[test]
+fn a_failing_operation_is_named() {
+    Case::new("a_failing_operation_is_named").run(|| {
+        // SAFETY: what this signal would do is end the process; it is ignored from now on.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+        set_limit(libc::RLIMIT_FSIZE, 1024);
+        let report = corering::doctor();
+        let failed = report
+            .trials
+            .iter()
+            .filter(|row| row.outcome == Outcome::Fails);
+        let failed: Vec<_> = failed.filter(|row| !row.optional).collect();
+        assert_eq!(failed.len(), 1, "{report}");
+        assert_eq!(failed[0].name, "fallocate");
+        let detail = failed[0].detail.as_deref().expect("it says why");
+        assert!(detail.contains("File too large"), "{detail}");
+        assert_eq!(report.verdict, Verdict::Degraded);
+        let cause = &report.findings[0].cause;
+        assert!(cause.ends_with("does not work: fallocate"), "{cause}");
+    });
+}
+
+#[test]
+fn no_thread_to_be_had() {
+    Case::new("no_thread_to_be_had").run(|| {
+        if !harness::is_root() {
+            return harness::skip("it takes another user, whose limit on processes is set to 1");
+        }
+        become_user(60_115);
+        set_limit(libc::RLIMIT_NPROC, 1);
+        let report = corering::doctor();
+        assert_eq!(report.verdict, Verdict::Refused);
+        assert_eq!(report.findings[0].kind, Some(BuildErrorKind::Thread));
+        assert!(report.findings[0].cure.contains("ulimit -u"), "{report}");
+        assert!(
+            report
+                .trials
+                .iter()
+                .all(|row| row.outcome == Outcome::NotTried)
         );
     });
 }

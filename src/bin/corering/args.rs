@@ -239,7 +239,8 @@ it cannot run here (and for a mistake in the options).
 
 The profile allows by default and denies what containers are kept from. To keep a profile that
 allows nothing by default, such as Docker's own, give it as the base: the three system calls of
-io_uring are added to it, and nothing else is changed.")]
+io_uring are added to it, and nothing else is changed. (A base with Docker's conditions on
+capabilities is for Docker and Podman; containerd, and so Kubernetes, does not heed them.)")]
 pub(crate) struct Doctor {
     /// The cores that the machine shall do for.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
