@@ -360,11 +360,13 @@ fn an_ordinary_user() {
 fn few_descriptors() {
     Case::new("few_descriptors").seconds(120).run(|| {
         let command = env!("CARGO_BIN_EXE_corering");
+        let dir = Dir::new("few");
         let mut codes = BTreeSet::new();
         for limit in [4, 5, 6, 7, 8, 10, 12, 16, 24, 64] {
             let line = format!("ulimit -n {limit}; exec {command} doctor --quick");
             let output = Command::new("sh")
                 .args(["-c", &line])
+                .env("TMPDIR", &dir.0)
                 .stdin(Stdio::null())
                 .output();
             let output = output.expect("there is a shell");
@@ -376,6 +378,8 @@ fn few_descriptors() {
             assert!(text.contains("ulimit -n"), "{limit}: {text}");
             assert!(text.contains("LimitNOFILE="), "{limit}: {text}");
             codes.insert(code);
+            let left = std::fs::read_dir(&dir.0).expect("read").count();
+            assert_eq!(left, 0, "{limit}: temporary files were left behind");
         }
         assert_eq!(codes, BTreeSet::from([1, 2]));
     });

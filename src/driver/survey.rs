@@ -6,6 +6,7 @@
 //! gets through.
 
 use super::sys;
+use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -302,9 +303,15 @@ pub(crate) fn descriptor_limit() -> (u64, u64) {
     (limit.rlim_cur, limit.rlim_max)
 }
 
-/// A directory of its own, which is removed with all that is in it.
+/// A directory of its own, which is removed with all that was made in it through this.
+///
+/// It remembers the names and removes them one by one: to look into a directory takes a
+/// descriptor, and the last one may be gone.
 #[derive(Debug)]
-pub(crate) struct TempDir(PathBuf);
+pub(crate) struct TempDir {
+    path: PathBuf,
+    names: RefCell<Vec<PathBuf>>,
+}
 
 impl TempDir {
     /// In the first of the usual places that takes one.
@@ -323,36 +330,48 @@ impl TempDir {
         result
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file of this name with these bytes.
     pub(crate) fn file(&self, name: &str, bytes: &[u8]) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.free(name);
         std::fs::write(&path, bytes)?;
         Ok(path)
     }
 
     /// A directory of this name.
     pub(crate) fn directory(&self, name: &str) -> io::Result<PathBuf> {
-        let path = self.0.join(name);
+        let path = self.free(name);
         std::fs::create_dir(&path)?;
         Ok(path)
     }
 
     /// The path of a name that nothing has.
     pub(crate) fn free(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+        let path = self.path.join(name);
+        self.names.borrow_mut().push(path.clone());
+        path
     }
 }
 
 fn make_dir(path: PathBuf) -> io::Result<TempDir> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new().mode(0o700).create(&path)?;
-    Ok(TempDir(path))
+    Ok(TempDir {
+        path,
+        names: RefCell::default(),
+    })
 }
 
 impl Drop for TempDir {
     fn drop(&mut self) {
-        // What cannot be removed stays for the system's own tidying.
-        let _ = std::fs::remove_dir_all(&self.0);
+        for path in self.names.take() {
+            // Not every name was used, and what cannot be removed stays.
+            let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir(&path));
+        }
+        let _ = std::fs::remove_dir(&self.path);
     }
 }
 

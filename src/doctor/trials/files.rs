@@ -328,7 +328,7 @@ async fn symlink(place: &Place) -> Tried {
 async fn remove(place: &Place) -> Tried {
     let (path, for_kernel) = file(place, "unlink")?;
     given(place.dir()?.directory("rmdir"))?;
-    let parent = place.fd(given(survey::open_dir(&place.dir()?.free("")))?);
+    let parent = place.fd(given(survey::open_dir(place.dir()?.path()))?);
     for (dir, path, directory) in [
         (None, for_kernel, false),
         (Some(parent), c"rmdir".into(), true),
