@@ -61,6 +61,9 @@
 //! kernel) gives a [`BuildError`] whose text names the cause and the cure. A single operation that
 //! is not there has a substitute or gives `Unsupported`; one that a [`Restrict`] leaves out gives
 //! `PermissionDenied`. Both name the cure.
+//! [`doctor()`], and the command `corering doctor`, look at the whole machine: every operation that
+//! the crate uses is performed once, limits and CPUs are held against what is needed, and each
+//! finding comes with the lines that cure it in Docker, Kubernetes and systemd.
 //!
 //! # Security
 //! A ring is a second way into the kernel, which a seccomp filter does not see. [`Restrict`] limits
@@ -83,6 +86,7 @@
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
 //!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
+//!   doctor/   whether this machine does, and if not why       driver op task time net fs runtime
 //!   http/     a file service and a client (feature `http`)                 the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
@@ -98,6 +102,7 @@
 
 #[allow(unsafe_code)]
 pub mod buf;
+pub mod doctor;
 #[allow(unsafe_code)]
 mod driver;
 pub mod fs;
@@ -123,6 +128,7 @@ pub mod time;
 
 #[cfg(feature = "macros")]
 pub use corering_macros::{main, test};
+pub use doctor::doctor;
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use driver::restrict::Restrict;
 pub use runtime::{

@@ -34,6 +34,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", &["driver", "op", "sync", "task", "time"]),
     ("sim", &["driver", "runtime", "task"]),
     ("models", &["driver", "sync", "task", "threads"]),
+    (
+        "doctor",
+        &["driver", "fs", "net", "op", "runtime", "task", "time"],
+    ),
     ("hyper_rt", &["driver", "task", "time"]),
     ("http", &["buf", "fs", "io", "net", "sync", "task", "time"]),
 ];

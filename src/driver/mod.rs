@@ -20,6 +20,7 @@ pub(crate) mod fd;
 pub(crate) mod kernel;
 pub(crate) mod limits;
 pub(crate) mod lookup;
+pub(crate) mod machine;
 pub(crate) mod operations;
 pub(crate) mod probe;
 mod receive;
@@ -32,6 +33,11 @@ pub(crate) mod sim;
 pub(crate) mod slot;
 pub(crate) mod starved;
 pub(crate) mod submit;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "it finds out what a machine allows, past the ring"
+)]
+pub(crate) mod survey;
 #[allow(
     clippy::disallowed_methods,
     reason = "the one place that talks to the system"

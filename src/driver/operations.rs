@@ -83,6 +83,11 @@ impl OpSet {
         self.0.checked_shr(code).is_some_and(|rest| rest & 1 == 1)
     }
 
+    pub(crate) fn has_name(self, name: &str) -> bool {
+        let named = OPERATIONS.iter().find(|operation| operation.name == name);
+        named.is_some_and(|operation| self.has(operation.code.into()))
+    }
+
     /// What of the table this kernel does not have.
     pub(crate) fn missing_in(probe: &Probe) -> OpSet {
         let mut missing = OpSet::default();

@@ -45,6 +45,11 @@ pub(crate) struct Features {
 }
 
 impl Features {
+    /// Whether this kernel has an operation, and the environment does not forbid it.
+    pub(crate) fn offers(&self, name: &str) -> bool {
+        !self.missing.has_name(name) && !self.masked.has_name(name)
+    }
+
     /// Features and operations that the environment forbids: names with commas between them in
     /// `CORERING_MASK`. A way to see what a program does on an older kernel.
     ///
@@ -98,6 +103,14 @@ pub(crate) fn features() -> io::Result<Features> {
         features.mask(&names)?;
     }
     Ok(*FEATURES.get_or_init(|| features))
+}
+
+/// The features of this kernel as they are, whatever the environment says; a fresh self-test.
+///
+/// # Errors
+/// As [`features`].
+pub(crate) fn found() -> io::Result<Features> {
+    run()
 }
 
 const CONFIG: RingConfig = RingConfig {

@@ -498,12 +498,21 @@ pub(crate) fn memlock_limit() -> io::Result<(u64, u64)> {
 
 /// The kernel's release, such as `6.18.44`.
 pub(crate) fn kernel_release() -> String {
+    uname(|name| &name.release)
+}
+
+/// What the kernel says of its build: `#1 SMP` and a date.
+pub(crate) fn kernel_version() -> String {
+    uname(|name| &name.version)
+}
+
+fn uname(field: impl FnOnce(&libc::utsname) -> &[libc::c_char]) -> String {
     // SAFETY: an all-zero utsname is a valid value.
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
     // SAFETY: the kernel writes one utsname.
     unsafe { libc::uname(&mut name) };
-    // SAFETY: the kernel ends the release with NUL.
-    unsafe { CStr::from_ptr(name.release.as_ptr()) }
+    // SAFETY: the kernel ends each field with NUL.
+    unsafe { CStr::from_ptr(field(&name).as_ptr()) }
         .to_string_lossy()
         .into_owned()
 }

@@ -250,6 +250,16 @@ impl Builder {
         })
     }
 
+    /// Bytes of locked memory that a core's ring takes with the default settings, as the kernel
+    /// counts it: whole pages for the entries, and for the completions with the queues' heads.
+    pub(crate) fn default_ring_bytes() -> u64 {
+        const PAGE: u64 = 4096;
+        let config = Builder::new().core.driver;
+        let entries = u64::from(config.entries) * 64;
+        let completions = u64::from(config.completions) * 16 + 512;
+        (entries.div_ceil(PAGE) + completions.div_ceil(PAGE)) * PAGE
+    }
+
     fn check(&self, cores: usize) -> Result<(), BuildError> {
         let driver = &self.core.driver;
         let pool = driver.incremental;

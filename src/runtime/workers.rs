@@ -3,7 +3,7 @@
 use super::core::{Core, CoreConfig};
 use super::handle::Shared;
 use super::shutdown::{CoreReport, ShutdownReport};
-use crate::driver::refusal::{BuildError, BuildErrorKind};
+use crate::driver::refusal::BuildError;
 use crate::driver::sys;
 use crate::task::Remote;
 use std::future::poll_fn;
@@ -142,11 +142,13 @@ impl Worker {
             let control = control.clone();
             move || run(core, place.cpu, config, &control, &tell, &siblings)
         };
-        let thread = std::thread::Builder::new().name(place.name).spawn(body).map_err(|error| {
-            let cure = "a thread could not be started: raise the limit on processes (`ulimit -u`) \
-                        or use fewer cores";
-            BuildError::new(BuildErrorKind::Thread, cure.into(), error)
-        })?;
+        let thread = std::thread::Builder::new()
+            .name(place.name)
+            .spawn(body)
+            .map_err(|error| {
+                let cure = "raise the limit on processes (`ulimit -u`) or use fewer cores";
+                BuildError::thread("a thread could not be started", cure, error)
+            })?;
         match built.recv() {
             Ok(Ok(remote)) => Ok(Worker {
                 core,
@@ -162,7 +164,7 @@ impl Worker {
             Err(_) => {
                 let error = std::io::Error::other("the thread ended before its ring was built");
                 let cure = "the panic that the thread has printed tells why";
-                Err(BuildError::new(BuildErrorKind::Thread, cure.into(), error))
+                Err(BuildError::thread("a thread ended early", cure, error))
             }
         }
     }
@@ -199,7 +201,7 @@ fn run(
 pub(super) fn pin(cpu: Option<usize>) -> Result<(), BuildError> {
     let Some(cpu) = cpu else { return Ok(()) };
     sys::pin_to(&[cpu]).map_err(|error| {
-        let cure = format!("CPU {cpu} is not to be had: leave out `pin` or name other `cpus`");
-        BuildError::new(BuildErrorKind::Thread, cure, error)
+        let cause = format!("CPU {cpu} is not to be had");
+        BuildError::thread(cause, "leave out `pin` or name other `cpus`", error)
     })
 }

@@ -1,7 +1,8 @@
 //! System calls that are refused, or answered by the test.
 //!
 //! A filter binds the calling thread and those that it starts. [`deny`] refuses one system call
-//! for good; [`answer_enters`] asks a second thread about each `io_uring_enter`.
+//! for good, [`kill`] ends who makes it; [`answer_enters`] asks a second thread about each
+//! `io_uring_enter`.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -16,11 +17,17 @@ const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
+const KILL_PROCESS: u32 = 0x8000_0000;
 const USER_NOTIFICATION: u32 = 0x7fc0_0000;
 
 /// The system call `number` fails with `errno` from now on, on this thread.
 pub fn deny(number: u32, errno: i32) {
     install(number, ERRNO | errno as u32, 0).expect("a filter can be set");
+}
+
+/// The system call `number` ends the process from now on, if this thread makes it.
+pub fn kill(number: u32) {
+    install(number, KILL_PROCESS, 0).expect("a filter can be set");
 }
 
 fn install(number: u32, verdict: u32, flags: u32) -> io::Result<RawFd> {

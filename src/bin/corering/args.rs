@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use hyper::Uri;
 use serde::{Serialize, Serializer};
 
-/// An io_uring runtime at work: benchmarks, servers and a downloader.
+/// An io_uring runtime at work: benchmarks, servers, a downloader and a doctor.
 #[derive(Debug, Parser)]
 #[command(
     name = "corering",
@@ -24,6 +24,7 @@ use serde::{Serialize, Serializer};
   corering bench download --objects 5000 --size 1m
   corering serve files ./public --addr 127.0.0.1:8080
   corering get http://127.0.0.1:8080/a.iso -o downloads
+  corering doctor
 
 Exit status: 0 when all went well, 1 when something failed, 2 for a mistake in the options.")]
 pub(crate) struct Cli {
@@ -44,6 +45,11 @@ pub(crate) enum Command {
     /// Each file appears under its name only when it is complete; an interrupted download leaves
     /// nothing behind.
     Get(Get),
+    /// Say whether the runtime does well on this machine, and if not, why and what helps.
+    ///
+    /// Tries the three system calls of io_uring, builds a runtime, performs every operation that
+    /// the crate uses, and looks at limits, CPUs, sysctls and seccomp.
+    Doctor(Doctor),
 }
 
 #[derive(Debug, Subcommand)]
@@ -219,6 +225,43 @@ pub(crate) struct Running {
     /// On Ctrl-C or SIGTERM, how long what is in flight may take; a second one ends at once.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = any_time)]
     pub(crate) drain: Duration,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Examples:
+  corering doctor
+  corering doctor --cores 4 --quick --json
+  corering doctor --write-seccomp profile.json
+  corering doctor --write-seccomp profile.json --seccomp-base docker-default.json
+
+Exit status: 0 when everything works, 1 when the runtime works with less than everything, 2 when
+it cannot run here (and for a mistake in the options).
+
+The profile allows by default and denies what containers are kept from. To keep a profile that
+allows nothing by default, such as Docker's own, give it as the base: the three system calls of
+io_uring are added to it, and nothing else is changed. (A base with Docker's conditions on
+capabilities is for Docker and Podman; containerd, and so Kubernetes, does not heed them.)")]
+pub(crate) struct Doctor {
+    /// The cores that the machine shall do for.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
+    pub(crate) cores: u16,
+
+    /// Leave out the measurement, which takes a second.
+    #[arg(short, long)]
+    pub(crate) quick: bool,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Write a seccomp profile that allows io_uring, for Docker, Podman and Kubernetes; nothing
+    /// else is done.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["cores", "quick", "json"])]
+    pub(crate) write_seccomp: Option<PathBuf>,
+
+    /// The profile to add io_uring to, instead of the built-in one.
+    #[arg(long, value_name = "FILE", requires = "write_seccomp")]
+    pub(crate) seccomp_base: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Args)]

@@ -1,9 +1,10 @@
-//! The command `corering`: benchmarks, servers and a downloader on the runtime.
+//! The command `corering`: benchmarks, servers, a downloader and a doctor.
 //!
 //! ```text
 //! args ---> bench_echo, bench_download --> load, payload, cpu --> report --> table, JSON, plot
 //!      ---> serve                      (bench runs its servers, too)
 //!      ---> get                        --> progress
+//!      ---> doctor                     (the library's, printed)
 //! ```
 
 #![allow(
@@ -16,6 +17,7 @@ mod bench;
 mod bench_download;
 mod bench_echo;
 mod cpu;
+mod doctor;
 mod fail;
 mod get;
 mod load;
@@ -37,7 +39,7 @@ use fail::Failure;
 fn main() -> ExitCode {
     // clap itself ends the program for `--help` (status 0) and for mistakes (status 2).
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             eprintln!("{failure}");
             ExitCode::FAILURE
@@ -45,8 +47,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<ExitCode, Failure> {
     match command {
+        Command::Doctor(args) => return doctor::run(&args),
         Command::Bench(Bench::Echo(args)) => {
             report::publish(&bench_echo::run(&args)?, &args.output)
         }
@@ -57,4 +60,5 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(Serve::Files(args)) => serve::files(&args),
         Command::Get(args) => get::run(&args),
     }
+    .map(|()| ExitCode::SUCCESS)
 }
