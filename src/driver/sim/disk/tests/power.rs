@@ -344,6 +344,10 @@ impl Possible {
     fn cut(&mut self, len: usize) {
         self.now.resize(len, 0);
         self.note();
+        // If the file grows again, the new length may be kept and the new data lost.
+        for possible in self.bytes.iter_mut().skip(len) {
+            possible.insert(0);
+        }
     }
 
     fn note(&mut self) {
