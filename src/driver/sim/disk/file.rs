@@ -16,8 +16,8 @@
 //!    because the page that went to the disk had them. Sectors know nothing of each other, so a
 //!    later write may be there without an earlier one, and a write in parts.
 //! 3. Where the length of (1) covers a write whose data was lost, there is what was there before:
-//!    zeros behind the old end. A write whose length was lost does not make the file grow: what lies
-//!    behind the end is gone.
+//!    zeros behind the old end. A write whose length was lost does not make the file grow: what
+//!    lies behind the end is gone.
 
 use super::content::{Change, Content};
 use crate::driver::sim::rng::Rng;

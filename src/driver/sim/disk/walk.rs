@@ -41,6 +41,12 @@ pub(super) enum Follow {
     Entry,
 }
 
+impl Follow {
+    fn at_end(self, slash: bool) -> bool {
+        self == Follow::Always || self == Follow::WithSlash && slash
+    }
+}
+
 /// Where a path ends.
 #[derive(Debug)]
 pub(super) struct Found {
@@ -96,12 +102,7 @@ impl Disk {
             }
             let is_last = after.iter().all(|byte| *byte == b'/');
             let slash = is_last && !after.is_empty();
-            if name == b"." || name == b".." {
-                let last = if name == b"." {
-                    Last::Dot
-                } else {
-                    Last::DotDot
-                };
+            if let Some(last) = dots(name) {
                 let next = match last {
                     Last::Dot => here,
                     _ => self.above(here, base, how)?,
@@ -121,13 +122,8 @@ impl Disk {
             }
             let child = self.directory(here).get(name);
             let target = child.and_then(|ino| self.target(ino));
-            let follows = match how.follow {
-                Follow::Always => true,
-                Follow::WithSlash => slash,
-                Follow::Entry => false,
-            };
             match (child, target) {
-                (_, Some(target)) if !is_last || follows => {
+                (_, Some(target)) if !is_last || how.follow.at_end(slash) => {
                     links += 1;
                     if links > SYMLINKS_MAX || how.resolves(libc::RESOLVE_NO_SYMLINKS) {
                         return Err(libc::ELOOP);
@@ -227,6 +223,15 @@ pub(super) fn check_path(path: &[u8]) -> Result<(), Errno> {
         0 => Err(libc::ENOENT),
         PATH_BYTES_MAX.. => Err(libc::ENAMETOOLONG),
         _ => Ok(()),
+    }
+}
+
+/// Whether this is not a name, but the directory itself or the one above it.
+fn dots(name: &[u8]) -> Option<Last> {
+    match name {
+        b"." => Some(Last::Dot),
+        b".." => Some(Last::DotDot),
+        _ => None,
     }
 }
 
