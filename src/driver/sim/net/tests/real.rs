@@ -9,7 +9,8 @@
 //!    room; those of `AF_UNIX` get full, where the kernel says `EAGAIN` and the model waits.
 //! 4. `shutdown` of a TCP socket that never connected fails, but the kernel remembers it; the
 //!    model does not, and such a socket is not used again.
-//! 5. Passed descriptors and `poll` need `unsafe` to be asked of the kernel, and are not compared.
+//! 5. Small TCP sends that wait for the acknowledgement of others (Nagle): switched off.
+//! 6. Passed descriptors and `poll` need `unsafe` to be asked of the kernel, and are not compared.
 //!
 //! A failure prints its seed; `SIMNET_SEED` runs one seed alone.
 
@@ -90,7 +91,7 @@ impl Worlds {
             .socket(self.world.a, domain, self.kind)
             .unwrap();
         let real = Real::new(Domain::from(domain), Type::from(self.kind), None).unwrap();
-        real.set_nonblocking(true).unwrap();
+        prepare(&real);
         Twin { model, real }
     }
 
@@ -178,7 +179,7 @@ impl Worlds {
             .map_err(|e| io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(-1)));
         self.same(what, model.map(|_| ()), said);
         if let (Ok(model), Ok((real, _))) = (model, real) {
-            real.set_nonblocking(true).unwrap();
+            prepare(&real);
             self.twins.push(Twin { model, real });
         }
     }
@@ -216,6 +217,12 @@ impl Worlds {
             _ => self.names(at),
         }
     }
+}
+
+fn prepare(real: &Real) {
+    real.set_nonblocking(true).unwrap();
+    // Nothing to set on a socket that is not TCP.
+    let _ = real.set_tcp_nodelay(true);
 }
 
 fn for_all_seeds(run: impl Fn(u64)) {
@@ -350,22 +357,24 @@ fn udp_does_what_the_kernel_does() {
     });
 }
 
-/// Reads what has arrived everywhere, into a buffer that is sometimes too short.
+/// Reads all that has arrived everywhere, into buffers that are sometimes too short.
 fn drain_udp(worlds: &mut Worlds) {
     for at in 0..worlds.twins.len() {
         let model = worlds.twins[at].model;
-        let max = [50, 70_000][worlds.chance.index(2)];
-        let said = worlds.world.net.recv_message(model, max, false);
-        let mut bytes = vec![0; max];
-        let socket = UdpSocket::from(worlds.twins[at].real.try_clone().unwrap());
-        let real = socket
-            .recv_from(&mut bytes)
-            .map(|(len, _)| bytes[..len].to_vec());
-        worlds.same(
-            format!("recv_from {model:?} {max}"),
-            said.map(|said| said.bytes),
-            real,
-        );
+        loop {
+            let max = [50, 70_000][worlds.chance.index(2)];
+            let said = worlds.world.net.recv_message(model, max, false);
+            let is_empty = matches!(said, Err(libc::EAGAIN));
+            let mut bytes = vec![0; max];
+            let socket = UdpSocket::from(worlds.twins[at].real.try_clone().unwrap());
+            let real = socket.recv_from(&mut bytes);
+            let real = real.map(|(len, _)| bytes[..len].to_vec());
+            let what = format!("recv_from {model:?} {max}");
+            worlds.same(what, said.map(|said| said.bytes), real);
+            if is_empty {
+                break;
+            }
+        }
     }
 }
 
