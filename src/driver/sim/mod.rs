@@ -1,8 +1,9 @@
 //! The simulated kernel.
 
-#[allow(
+#![allow(
     dead_code,
-    reason = "its caller, the simulated kernel, is built on top of it"
+    reason = "what calls these parts, the kernel itself, is built on top of them"
 )]
+
 pub(crate) mod net;
 pub(crate) mod rng;

@@ -502,7 +502,7 @@ impl Net {
         }
         let resets = has_unread || unix.is_queued;
         if let Some(peer) = unix.peer.filter(|peer| *peer != id) {
-            self.part_from(peer, id, socket.kind, resets);
+            self.part_from(peer, socket.kind, resets);
         }
         for queued in std::mem::take(&mut unix.queue) {
             self.close_unix(queued);
@@ -520,7 +520,7 @@ impl Net {
         self.tallies.unix.add(&unix.tally);
     }
 
-    fn part_from(&mut self, peer: SocketId, id: SocketId, kind: i32, resets: bool) {
+    fn part_from(&mut self, peer: SocketId, kind: i32, resets: bool) {
         let Ok(other) = self.unix_mut(peer) else {
             return;
         };
