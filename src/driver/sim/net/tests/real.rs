@@ -196,8 +196,8 @@ impl Worlds {
         let started = self.world.net.connect(twin.model, model_to, self.world.now);
         let mut real = twin.real.connect(real_to);
         self.rest();
-        let is_pending = |result: &io::Result<()>| matches!(result, Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS));
-        if is_pending(&real) {
+        let error = real.as_ref().err().and_then(io::Error::raw_os_error);
+        if error == Some(libc::EINPROGRESS) {
             real = twin.real.connect(real_to);
         }
         let model = started.and_then(|()| {
