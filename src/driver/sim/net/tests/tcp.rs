@@ -473,3 +473,50 @@ fn the_same_seed_gives_the_same_history() {
     assert_eq!(history(1), history(1));
     assert_ne!(history(1), history(2));
 }
+
+#[test]
+fn after_both_last_words_nothing_is_left_to_reset() {
+    let mut world = World::new(16);
+    let (client, server, _) = world.connection();
+    world.net.shutdown(client, How::Write, world.now).unwrap();
+    world.settle();
+    world.send(server, b"bye").unwrap();
+    world.net.shutdown(server, How::Write, world.now).unwrap();
+    world.run_for(0);
+    world.net.close(server, true, world.now).unwrap();
+    world.settle();
+    assert_eq!(world.net.recv(client, 9), Ok(b"bye".to_vec()));
+    assert_eq!(world.net.recv(client, 9), Ok(Vec::new()));
+    assert_eq!(world.net.take_error(client), None);
+}
+
+#[test]
+fn who_was_closed_waits_a_minute_for_the_peers_last_word() {
+    let mut world = World::new(17);
+    let (client, server, _) = world.connection();
+    world.close(client);
+    world.settle();
+    world.run_for(59 * SECOND);
+    assert!(world.net.next_event().is_some());
+    world.run_for(2 * SECOND);
+    assert_eq!(world.net.next_event(), None);
+    assert_eq!(world.net.recv(server, 9), Ok(Vec::new()));
+    world.close(server);
+    world.settle();
+    assert!(world.net.conns.is_empty());
+}
+
+#[test]
+fn a_listener_that_is_shut_down_listens_no_more() {
+    let mut world = World::new(18);
+    let listener = world.listener(world.b, "0.0.0.0:80", 4);
+    world.net.shutdown(listener, How::Both, 0).unwrap();
+    assert_eq!(world.net.accept(listener), Some(Err(libc::EINVAL)));
+    let client = world.tcp(world.a);
+    world.net.connect(client, &at("10.0.0.2:80"), 0).unwrap();
+    world.settle();
+    assert_eq!(
+        world.net.connect_result(client),
+        Some(Err(libc::ECONNREFUSED))
+    );
+}

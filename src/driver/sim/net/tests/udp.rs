@@ -217,3 +217,37 @@ fn a_group_hears_what_is_sent_to_it() {
     assert_eq!(world.net.recv(third, 9), Err(libc::EAGAIN));
     assert_eq!(world.net.check(), Ok(()));
 }
+
+#[test]
+fn sockets_that_share_a_port_keep_their_senders() {
+    let mut world = World::new(7);
+    let receivers: Vec<_> = (0..4)
+        .map(|_| {
+            let id = world
+                .net
+                .socket(world.b, libc::AF_INET, libc::SOCK_DGRAM)
+                .unwrap();
+            let options = Options {
+                reuse_port: true,
+                ..world.net.options(id).unwrap()
+            };
+            world.net.set_options(id, options).unwrap();
+            world.net.bind(id, &at("0.0.0.0:53")).unwrap();
+            id
+        })
+        .collect();
+    let mut used = BTreeSet::new();
+    for port in 1..40_u8 {
+        let sender = world.udp(world.a, &format!("0.0.0.0:{port}"));
+        world.net.connect(sender, &at("10.0.0.2:53"), 0).unwrap();
+        for _ in 0..3 {
+            world.send(sender, &[port]).unwrap();
+        }
+        world.settle();
+        let mut counts = receivers.iter().map(|id| world.drain(*id).len());
+        let chosen = counts.position(|count| count > 0).unwrap();
+        assert_eq!(counts.sum::<usize>(), 0);
+        used.insert(chosen);
+    }
+    assert_eq!(used.len(), 4);
+}
