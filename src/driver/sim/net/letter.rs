@@ -3,6 +3,8 @@
 //! They arrive at once and are never lost. What is sent occupies the sender's buffer until it is
 //! read, and that is what holds a sender back.
 
+use std::collections::VecDeque;
+
 use super::check::Discard;
 use super::unix::{Unix, UnixState};
 use super::{Body, DATAGRAM_COST, Errno, Net, Received, SocketId, name};
@@ -69,13 +71,21 @@ impl Net {
         }
     }
 
-    /// Throws a socket's inbox away.
-    pub(super) fn discard_letters(&mut self, unix: &mut Unix, why: Discard) {
-        for letter in std::mem::take(&mut unix.inbox) {
-            unix.tally.discard(why, letter.unread());
+    /// Throws away what was in a socket's inbox.
+    pub(super) fn discard_letters(
+        &mut self,
+        id: SocketId,
+        letters: VecDeque<Letter>,
+        why: Discard,
+    ) {
+        for letter in letters {
+            if let Ok(unix) = self.unix_mut(id) {
+                unix.tally.discard(why, letter.unread());
+            }
             self.refund(letter.sender, letter.charge());
             self.dropped.extend(letter.passed);
         }
+        self.touch_senders(id);
     }
 
     pub(super) fn recv_unix(

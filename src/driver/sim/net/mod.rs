@@ -13,7 +13,7 @@
 //! 5. Nothing vanishes without a reason: see [`check`].
 //!
 //! ```text
-//!   send ──> unsent ──transmit──> flight ──arrive──> inbox ──> recv      (TCP, pipe.rs)
+//!   send ──> unsent ──transmit──> flight ──arrive──> inbox ──> recv      (TCP, pipe/)
 //!               │      (segments,    │ (held while the    │
 //!               │       latency)     │  path is broken)   │
 //!               └── reset, close, time-out, power loss: discarded, and counted
@@ -25,14 +25,15 @@
 //! | `link.rs` | latency, bandwidth and loss between two hosts |
 //! | `fault.rs` | partitions, clogs, resets, deaths of hosts |
 //! | `tcp.rs` | what a program asks of a TCP socket |
-//! | `pipe.rs` | what two TCP endpoints say to each other |
+//! | `pipe/` | what two TCP endpoints say to each other |
 //! | `udp.rs` | datagrams between hosts |
 //! | `unix.rs` | sockets within a host: what a program asks of them |
 //! | `letter.rs` | sockets within a host: messages and their way |
 //! | `check.rs` | the oracle |
 //!
 //! Left out, because no operation above asks for it: keepalive, urgent data, broadcast, fast open,
-//! simultaneous open, raw sockets, and the minute that a port rests after a connection.
+//! simultaneous open, a socket that connects to itself, raw sockets, `AF_UNSPEC`, and the minute
+//! that a port rests after a connection.
 
 mod check;
 mod fault;
@@ -52,7 +53,15 @@ use std::net::IpAddr;
 
 use socket2::SockAddr;
 
+#[allow(
+    unused_imports,
+    reason = "its caller, the simulated kernel, is built on top of it"
+)]
 pub(crate) use check::{Discard, Leftover, Tallies, Tally};
+#[allow(
+    unused_imports,
+    reason = "its caller, the simulated kernel, is built on top of it"
+)]
 pub(crate) use fault::Death;
 pub(crate) use host::HostId;
 pub(crate) use link::Link;

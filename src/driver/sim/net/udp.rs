@@ -325,9 +325,8 @@ impl Net {
     fn put(&mut self, id: SocketId, parcel: &Parcel) {
         let limit = self.get(id).map_or(0, |socket| socket.options.recv_buffer);
         let cost = parcel.bytes.len() + DATAGRAM_COST;
-        let is_full = self
-            .udp(id)
-            .is_ok_and(|udp| udp.used > 0 && udp.used + cost > limit);
+        // As Linux does it: the last one may be longer than the room.
+        let is_full = self.udp(id).is_ok_and(|udp| udp.used > limit);
         if is_full {
             return self.tallies.udp.discard(Discard::Overflow, 1);
         }

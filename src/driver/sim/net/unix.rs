@@ -233,7 +233,30 @@ impl Net {
             return Err(libc::EPERM);
         }
         let name = other.name.clone();
+        let before = self.unix(id)?.peer.filter(|before| *before != peer);
+        if let Some(before) = before {
+            self.leave_peer(id, before)?;
+        }
         self.unix_mut(id)?.open(peer, name);
+        Ok(())
+    }
+
+    /// A datagram socket gets another peer, or none: what had arrived is lost, and the old peer
+    /// hears of it if it was connected back.
+    fn leave_peer(&mut self, id: SocketId, old: SocketId) -> Result<(), Errno> {
+        let unix = self.unix_mut(id)?;
+        (unix.peer, unix.state) = (None, UnixState::Idle);
+        if unix.inbox.is_empty() {
+            return Ok(());
+        }
+        let letters = std::mem::take(&mut unix.inbox);
+        self.discard_letters(id, letters, Discard::Reset);
+        if let Ok(other) = self.unix_mut(old) {
+            if other.peer == Some(id) {
+                other.error = Some(libc::ECONNRESET);
+                self.touch(old);
+            }
+        }
         Ok(())
     }
 
@@ -424,8 +447,7 @@ impl Net {
                 return Err(libc::EPIPE);
             }
             // The peer is gone, and with it the connection.
-            let unix = self.unix_mut(id)?;
-            (unix.peer, unix.state) = (None, UnixState::Idle);
+            self.leave_peer(id, to)?;
             return Err(libc::ECONNREFUSED);
         };
         if other.peer.is_some_and(|theirs| theirs != id) {
@@ -460,6 +482,12 @@ impl Net {
 
     /// A peer that had not read everything, or was never accepted, resets the other.
     pub(super) fn close_unix(&mut self, id: SocketId) {
+        let letters = self
+            .unix_mut(id)
+            .map(|unix| std::mem::take(&mut unix.inbox));
+        let letters = letters.unwrap_or_default();
+        let has_unread = !letters.is_empty();
+        self.discard_letters(id, letters, Discard::Unread);
         let Some(socket) = self.sockets.remove(&id) else {
             return;
         };
@@ -472,9 +500,9 @@ impl Net {
                 names.remove(name);
             }
         }
-        let resets = !unix.inbox.is_empty() || unix.is_queued;
+        let resets = has_unread || unix.is_queued;
         if let Some(peer) = unix.peer.filter(|peer| *peer != id) {
-            self.part_from(peer, id, socket.kind, resets);
+            self.part_from(peer, socket.kind, resets);
         }
         for queued in std::mem::take(&mut unix.queue) {
             self.close_unix(queued);
@@ -489,11 +517,10 @@ impl Net {
         if unix.state == UnixState::Connecting {
             self.stop_waiting(id);
         }
-        self.discard_letters(&mut unix, Discard::Unread);
         self.tallies.unix.add(&unix.tally);
     }
 
-    fn part_from(&mut self, peer: SocketId, id: SocketId, kind: i32, resets: bool) {
+    fn part_from(&mut self, peer: SocketId, kind: i32, resets: bool) {
         let Ok(other) = self.unix_mut(peer) else {
             return;
         };

@@ -12,15 +12,16 @@
 //! ```
 //!
 //! A side without an owner finishes what it was given and then closes; a connection of two closed
-//! sides without owners is forgotten. A side that waits for the peer's `FIN` without an owner
-//! waits for ever, where Linux waits a minute: nobody can tell, until data comes and is reset.
+//! sides without owners is forgotten. Without an owner, a side waits a minute for the peer's `FIN`.
+
+mod arrival;
+mod way;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::check::{Discard, Tally};
 use super::{Due, Event, HostId, Net, Options, SECOND, SocketId};
-use crate::driver::sim::rng::Rng;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ConnId(pub(super) u64);
@@ -154,6 +155,8 @@ impl Flight {
 const HEADER_LEN: usize = 40;
 /// After this many `SYN`s without an answer, 127 seconds, a connect gives up.
 const SYN_ATTEMPTS: u32 = 7;
+/// `net.ipv4.tcp_fin_timeout`.
+const FIN_TIMEOUT: u64 = 60 * SECOND;
 /// How long a listener waits for the last word of a handshake.
 const HANDSHAKE_TIMEOUT: u64 = 63 * SECOND;
 
@@ -200,6 +203,11 @@ impl Side {
     /// Whether it and its peer have said their last word to each other: nothing is left to reset.
     pub(super) fn is_saying_goodbye(&self) -> bool {
         self.fin != Fin::No && self.peer_done
+    }
+
+    /// Whether all that is left of it is to hear the peer's last word.
+    fn is_lingering(&self) -> bool {
+        self.owner == Owner::Nobody && self.fin == Fin::Acked && !self.peer_done
     }
 
     fn is_forgotten(&self) -> bool {
@@ -320,6 +328,10 @@ impl Net {
             return;
         };
         side.owner = Owner::Nobody;
+        self.watch(end, false);
+        let Some(side) = self.side_mut(end) else {
+            return;
+        };
         let unread = side.inbox.len();
         side.inbox.clear();
         if let Some(peer) = self.side_mut(end.peer()) {
@@ -427,12 +439,15 @@ impl Net {
         let Some(side) = self.side(end).filter(|side| side.phase == Phase::Open) else {
             return;
         };
-        let (waits, timeout) = (side.is_waiting(), side.options.user_timeout);
-        if waits && side.alarm.is_some() && !progress {
+        let timeout = match side.is_waiting() {
+            true => Some(side.options.user_timeout),
+            false => side.is_lingering().then_some(FIN_TIMEOUT),
+        };
+        if timeout.is_some() && side.alarm.is_some() && !progress {
             return;
         }
         self.silence(end);
-        if waits {
+        if let Some(timeout) = timeout {
             let due = self.schedule(self.now.saturating_add(timeout), Event::Alarm(end));
             if let Some(side) = self.side_mut(end) {
                 side.alarm = Some(due);
@@ -440,8 +455,8 @@ impl Net {
         }
     }
 
-    /// Waited too long: for the answer to a `SYN`, for the end of a handshake, or for an
-    /// acknowledgement.
+    /// Waited too long: for the answer to a `SYN`, for the end of a handshake, for an
+    /// acknowledgement, or for the last word of a peer.
     pub(super) fn alarm(&mut self, end: End) {
         let Some(side) = self.side_mut(end) else {
             return;
@@ -473,392 +488,6 @@ impl Net {
         match self.side(end).map(|side| side.owner) {
             Some(Owner::Socket(id) | Owner::Listener(id)) => self.touch(id),
             Some(Owner::Nobody) | None => {}
-        }
-    }
-}
-
-// ---------------------------------------------------------------------------------------------
-// The way there
-
-impl Net {
-    /// Sends what a side has to say and may say.
-    pub(super) fn transmit(&mut self, end: End, rng: &mut Rng) {
-        let is_broken = self.is_broken(end);
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        side.transmits = false;
-        let mut segments: Vec<Segment> = side.outbox.drain(..).collect();
-        if side.phase == Phase::Open {
-            let pair = self.pair(end);
-            let sizes = self.links.get(pair).segment;
-            segments.extend(self.cut(end, sizes, is_broken, rng));
-        }
-        for segment in segments {
-            self.launch(end, segment, rng);
-        }
-        self.watch(end, false);
-    }
-
-    /// Cuts what the window allows into segments.
-    fn cut(
-        &mut self,
-        end: End,
-        sizes: (usize, usize),
-        is_broken: bool,
-        rng: &mut Rng,
-    ) -> Vec<Segment> {
-        let Some(side) = self.side_mut(end) else {
-            return Vec::new();
-        };
-        let mut segments = Vec::new();
-        let (low, high) = (sizes.0.max(1), sizes.1.max(sizes.0).max(1));
-        while !side.unsent.is_empty() && side.window() > 0 {
-            let size = rng.between(low as u64, high as u64) as usize;
-            let size = size.min(side.unsent.len()).min(side.window());
-            side.sent += size as u64;
-            segments.push(Segment::Data(side.unsent.drain(..size).collect()));
-        }
-        if side.unsent.is_empty() && side.fin == Fin::Queued {
-            side.fin = Fin::Sent;
-            segments.push(Segment::Fin);
-        }
-        // A closed window is asked about again and again. Only where no answer can come does
-        // that make a difference.
-        if !side.unsent.is_empty() && !side.is_waiting() && is_broken {
-            side.probing = true;
-            segments.push(Segment::Probe);
-        }
-        segments
-    }
-
-    fn launch(&mut self, end: End, segment: Segment, rng: &mut Rng) {
-        let pair = self.pair(end);
-        let arrival = self
-            .links
-            .arrival(pair, HEADER_LEN + segment.len(), self.now, rng);
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        let last = side.flight.0.back().map_or(0, |(last, _)| *last);
-        let arrival = arrival.max(last);
-        let is_first = side.flight.0.is_empty();
-        side.flight.0.push_back((arrival, segment));
-        if is_first {
-            self.schedule(arrival, Event::Arrive(end));
-        }
-    }
-
-    /// Lets the segments that are due arrive, as far as the path lets them.
-    pub(super) fn arrive(&mut self, end: End, rng: &mut Rng) {
-        loop {
-            let Some((arrival, segment)) = self.side(end).and_then(|side| side.flight.0.front())
-            else {
-                return;
-            };
-            if *arrival > self.now {
-                return self.await_head(end);
-            }
-            let verdict = self.verdict(end, segment);
-            if verdict == Verdict::Hold {
-                return;
-            }
-            let head = self
-                .side_mut(end)
-                .and_then(|side| side.flight.0.pop_front());
-            if let Some((_, segment)) = head.filter(|_| verdict == Verdict::Pass) {
-                self.receive(end.peer(), segment, rng);
-            }
-        }
-    }
-
-    fn verdict(&self, end: End, segment: &Segment) -> Verdict {
-        let pair = self.pair(end);
-        if self.links.clogged.contains(&pair) {
-            return Verdict::Hold;
-        }
-        if self.links.is_open(pair) && self.host(pair.1).up {
-            return Verdict::Pass;
-        }
-        match segment {
-            Segment::Syn | Segment::SynAck | Segment::Rst => Verdict::Lose,
-            // A host without power has no memory of what it should have heard.
-            Segment::Ack { .. } if !self.host(pair.1).up => Verdict::Lose,
-            Segment::Ack { .. } | Segment::Data(_) | Segment::Fin | Segment::Probe => Verdict::Hold,
-        }
-    }
-
-    /// Plans the arrival of the head of a flight.
-    fn await_head(&mut self, end: End) {
-        if let Some((arrival, _)) = self.side(end).and_then(|side| side.flight.0.front()) {
-            self.schedule(*arrival, Event::Arrive(end));
-        }
-    }
-
-    /// The path of a pair works again: what waited is sent once more.
-    pub(super) fn resume(&mut self, from: HostId, to: HostId) {
-        let latency = self.links.get((from, to)).latency.0;
-        let floor = self.now.saturating_add(latency);
-        for end in self.ends_between(from, to) {
-            if let Some(side) = self.side_mut(end) {
-                for (arrival, _) in &mut side.flight.0 {
-                    *arrival = floor.max(*arrival);
-                }
-            }
-            self.await_head(end);
-        }
-    }
-
-    /// The path of a pair broke: who waits for room at the other end has to ask now.
-    pub(super) fn interrupt(&mut self, from: HostId, to: HostId) {
-        for end in self
-            .ends_between(from, to)
-            .into_iter()
-            .chain(self.ends_between(to, from))
-        {
-            self.want_transmit(end);
-        }
-    }
-
-    /// All sides of connections on the host `from` whose peer is on `to`.
-    pub(super) fn ends_between(&self, from: HostId, to: HostId) -> Vec<End> {
-        let ends = self
-            .conns
-            .keys()
-            .flat_map(|conn| [0, 1].map(|side| End { conn: *conn, side }));
-        ends.filter(|end| self.pair(*end) == (from, to)).collect()
-    }
-
-    /// From and to, for what this side sends. The sides of a connection know their hosts, also
-    /// when it is gone: then nobody asks.
-    fn pair(&self, end: End) -> (HostId, HostId) {
-        let host = |end| self.side(end).map_or(HostId(0), |side| side.host);
-        (host(end), host(end.peer()))
-    }
-
-    /// Whether no answer can come back to this side: the path is broken in one direction, or the
-    /// peer is gone.
-    fn is_broken(&self, end: End) -> bool {
-        let (here, there) = self.pair(end);
-        let is_open = self.links.is_open((here, there)) && self.links.is_open((there, here));
-        let peer_is_gone = self
-            .side(end.peer())
-            .is_none_or(|peer| peer.phase == Phase::Closed);
-        !is_open || peer_is_gone || !self.host(there).up
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Pass,
-    Hold,
-    Lose,
-}
-
-// ---------------------------------------------------------------------------------------------
-// What arrives
-
-impl Net {
-    fn receive(&mut self, end: End, segment: Segment, rng: &mut Rng) {
-        let Some(side) = self.side(end) else {
-            return;
-        };
-        let phase = side.phase;
-        if phase == Phase::Closed || phase == Phase::Unborn {
-            return self.receive_closed(end, segment, rng);
-        }
-        if phase == Phase::SynReceived && !matches!(segment, Segment::Syn | Segment::Rst) {
-            self.establish(end);
-        }
-        match segment {
-            // The answer to the first one was lost, or this one was late.
-            Segment::Syn if phase == Phase::SynReceived => {
-                self.say(end, Segment::SynAck);
-            }
-            Segment::SynAck if phase == Phase::SynSent => self.on_syn_ack(end),
-            Segment::Syn | Segment::SynAck => {}
-            Segment::Data(bytes) => self.on_data(end, bytes),
-            Segment::Fin => self.on_fin(end),
-            Segment::Rst => self.on_reset(end),
-            Segment::Ack {
-                received,
-                limit,
-                fin,
-            } => self.on_ack(end, received, limit, fin),
-            Segment::Probe => self.acknowledge(end),
-        }
-    }
-
-    /// What arrives where nobody is (any more) is answered with a reset, unless it asks for
-    /// nothing.
-    fn receive_closed(&mut self, end: End, segment: Segment, rng: &mut Rng) {
-        match segment {
-            Segment::Syn => self.on_syn(end, rng),
-            Segment::Rst | Segment::Ack { .. } => {}
-            Segment::SynAck | Segment::Data(_) | Segment::Fin | Segment::Probe => {
-                if let Some(peer) = self.side_mut(end.peer()) {
-                    peer.tally.discard(Discard::TooLate, segment.len());
-                }
-                self.reply_reset(end);
-            }
-        }
-        self.forget(end.conn);
-    }
-
-    fn on_syn(&mut self, end: End, rng: &mut Rng) {
-        let client_waits = self
-            .side(end.peer())
-            .is_some_and(|client| client.phase == Phase::SynSent);
-        let Some(address) = self
-            .side(end)
-            .map(|side| side.address)
-            .filter(|_| client_waits)
-        else {
-            return;
-        };
-        let host = self.pair(end).0;
-        let Some(listener) = self.listener_for(host, address, rng) else {
-            return self.reply_reset(end);
-        };
-        let Some(options) = self.conceive(listener) else {
-            return; // Its queue is full: the client will ask again.
-        };
-        let due = self.schedule(self.now + HANDSHAKE_TIMEOUT, Event::Alarm(end));
-        let client_window = self.side(end.peer()).map_or(0, |client| client.advertised);
-        if let Some(side) = self.side_mut(end) {
-            let tally = std::mem::take(&mut side.tally);
-            let flight = std::mem::take(&mut side.flight);
-            *side = Side::new(host, address, options);
-            (side.tally, side.flight) = (tally, flight);
-            side.owner = Owner::Listener(listener);
-            side.phase = Phase::SynReceived;
-            side.window_end = client_window;
-            side.alarm = Some(due);
-        }
-        self.say(end, Segment::SynAck);
-    }
-
-    fn on_syn_ack(&mut self, end: End) {
-        let window = self.side(end.peer()).map_or(0, |server| server.advertised);
-        self.silence(end);
-        if let Some(side) = self.side_mut(end) {
-            side.phase = Phase::Open;
-            side.window_end = window;
-        }
-        self.acknowledge(end);
-        self.touch_owner(end);
-    }
-
-    fn establish(&mut self, end: End) {
-        self.silence(end);
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        side.phase = Phase::Open;
-        if let Owner::Listener(listener) = side.owner {
-            self.bear(listener, end.conn);
-            self.touch(listener);
-        }
-    }
-
-    fn on_data(&mut self, end: End, bytes: Vec<u8>) {
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        let is_unwanted = side.owner == Owner::Nobody || (side.shut_read && side.shut_write);
-        if is_unwanted {
-            side.error = Some(libc::ECONNRESET);
-            if let Some(peer) = self.side_mut(end.peer()) {
-                peer.tally.discard(Discard::TooLate, bytes.len());
-            }
-            self.abort(end);
-            self.touch_owner(end);
-            return self.forget(end.conn);
-        }
-        side.received += bytes.len() as u64;
-        side.inbox.extend(bytes);
-        self.acknowledge(end);
-        self.touch_owner(end);
-    }
-
-    fn on_fin(&mut self, end: End) {
-        if let Some(side) = self.side_mut(end) {
-            side.peer_done = true;
-        }
-        self.acknowledge(end);
-        self.touch_owner(end);
-        self.part(end);
-    }
-
-    fn on_ack(&mut self, end: End, received: u64, limit: u64, fin: bool) {
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        let gained = received > side.acked;
-        side.acked = side.acked.max(received);
-        side.window_end = side.window_end.max(limit);
-        side.probing = false;
-        if fin && side.fin == Fin::Sent {
-            side.fin = Fin::Acked;
-        }
-        let goes_on = !side.unsent.is_empty();
-        if gained {
-            self.touch_owner(end);
-        }
-        if goes_on {
-            self.want_transmit(end);
-        }
-        self.watch(end, true);
-        self.part(end);
-    }
-
-    /// Both have said their last word, and ours was heard: the connection is over.
-    fn part(&mut self, end: End) {
-        let is_over = |side: &&mut Side| side.fin == Fin::Acked && side.peer_done;
-        if let Some(side) = self.side_mut(end).filter(|side| is_over(side)) {
-            side.phase = Phase::Closed;
-            // The acknowledgement of the peer's last word is still to leave.
-            self.silence(end);
-            self.touch_owner(end);
-            self.forget(end.conn);
-        }
-    }
-
-    /// A reset arrived.
-    pub(super) fn on_reset(&mut self, end: End) {
-        let Some(side) = self.side_mut(end) else {
-            return;
-        };
-        let is_half_closed = side.peer_done && side.fin == Fin::No;
-        side.error = Some(match side.phase {
-            Phase::SynSent => libc::ECONNREFUSED,
-            _ if is_half_closed => libc::EPIPE,
-            _ => libc::ECONNRESET,
-        });
-        let phase = side.phase;
-        if phase == Phase::SynReceived {
-            return self.drop_embryo(end);
-        }
-        self.end_side(end, Discard::Reset);
-        self.touch_owner(end);
-        self.forget(end.conn);
-    }
-
-    fn acknowledge(&mut self, end: End) {
-        if let Some(side) = self.side_mut(end) {
-            side.acknowledge();
-            self.want_transmit(end);
-        }
-    }
-
-    fn reply_reset(&mut self, end: End) {
-        self.say(end, Segment::Rst);
-    }
-
-    fn say(&mut self, end: End, segment: Segment) {
-        if let Some(side) = self.side_mut(end) {
-            side.outbox.push_back(segment);
-            self.want_transmit(end);
         }
     }
 }
