@@ -202,7 +202,7 @@ enum Why {
 }
 
 /// The error of an operation that was not performed. Its text names the cure.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 struct Refused {
     code: u8,
     why: Why,
@@ -273,6 +273,13 @@ impl fmt::Display for Refused {
                  again when others have ended",
             ),
         }
+    }
+}
+
+impl fmt::Debug for Refused {
+    /// The text: what `unwrap` shows shall name the cure, too.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.to_string())
     }
 }
 

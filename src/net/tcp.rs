@@ -345,6 +345,8 @@ impl TcpStream {
     /// Sends from `buf` without copying it into the kernel either (`IORING_OP_SEND_ZC`). The
     /// result does not wait for the kernel to be done with the buffer; [`ZeroCopyBuf`] does.
     /// Worth it for some 16 KiB and more on a real network; on loopback the kernel copies anyway.
+    /// Beyond [`Builder::zero_copy_bytes`](crate::Builder::zero_copy_bytes) in flight it is an
+    /// ordinary send.
     ///
     /// # Errors
     /// As [`send`](TcpStream::send); `Unsupported` where the kernel lacks it.
