@@ -137,6 +137,16 @@ pub use runtime::{
 };
 pub use task::{JoinError, JoinHandle, spawn, yield_now};
 
+/// What the fuzz targets (`fuzz/`) reach beyond the public face; in their builds only.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Runs the timer store against an ordered map; the bytes say what happens.
+    pub fn timers(bytes: &[u8]) {
+        crate::time::check_heap(bytes);
+    }
+}
+
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "macros"))]
 #[doc = include_str!("../README.md")]

@@ -139,7 +139,7 @@ const LONG_FUNCTIONS: &[(&str, &str, &str)] = &[];
 const HEADER_FROM_LINES: usize = 5;
 
 /// Where source is looked for. What does not exist yet is skipped.
-const SOURCE_ROOTS: &[&str] = &["src", "macros", "tests", "examples", "benches"];
+const SOURCE_ROOTS: &[&str] = &["src", "macros", "tests", "examples", "benches", "fuzz"];
 
 /// Roots in which functions are measured: tests may tell a long story.
 const MEASURED_ROOTS: &[&str] = &["src", "macros/src", "examples", "benches"];

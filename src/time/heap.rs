@@ -8,6 +8,9 @@
 //!   a fired or removed timer frees its entry; a key of an older generation means "fired"
 //! ```
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod model;
+
 use std::task::{Poll, Waker};
 
 const CHILDREN: usize = 4;
@@ -174,63 +177,5 @@ impl Heap {
     fn put(&mut self, place: usize, node: Node) {
         self.nodes[place] = node;
         self.entries[node.index as usize].place = place as u32;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::collections::BTreeMap;
-
-    /// Random sets, removals and expiries against an ordered map. The seed replays.
-    #[test]
-    fn behaves_like_an_ordered_map() {
-        let seed = 0x9e37_79b9_7f4a_7c15u64;
-        println!("seed {seed:#x}");
-        let mut state = seed;
-        let mut random = move || {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state
-        };
-        let mut heap = Heap::default();
-        let mut model: BTreeMap<(u64, u64), Key> = BTreeMap::new();
-        let (mut now, mut sequence) = (0, 0);
-        for _ in 0..20_000 {
-            match random() % 4 {
-                0 | 1 => {
-                    let deadline = now + random() % 1000;
-                    sequence += 1;
-                    let key = heap.insert(deadline, Waker::noop().clone());
-                    model.insert((deadline, sequence), key);
-                }
-                2 => {
-                    let at = random() as usize % model.len().max(1);
-                    if let Some((&place, &key)) = model.iter().nth(at) {
-                        assert!(heap.remove(key).is_some());
-                        assert!(heap.remove(key).is_none(), "a removed key is dead");
-                        model.remove(&place);
-                    }
-                }
-                _ => {
-                    now += random() % 200;
-                    while heap.pop_due(now).is_some() {
-                        let ((deadline, _), key) = model.pop_first().expect("as many");
-                        assert!(deadline <= now);
-                        assert!(heap.poll(key).is_ready());
-                    }
-                    assert!(
-                        model
-                            .keys()
-                            .next()
-                            .is_none_or(|&(deadline, _)| deadline > now)
-                    );
-                }
-            }
-            assert_eq!(heap.len(), model.len());
-            let next = model.keys().next().map(|&(deadline, _)| deadline);
-            assert_eq!(heap.next_deadline(), next);
-        }
     }
 }

@@ -32,6 +32,9 @@ pub use interval::{Interval, MissedTickBehavior, interval, interval_at};
 pub use sleep::{Sleep, sleep, sleep_until};
 pub use timeout::{Elapsed, Timeout, timeout, timeout_at};
 
+#[cfg(fuzzing)]
+pub(crate) use heap::model::check as check_heap;
+
 use crate::driver::current::EnterGuard;
 use crate::driver::kernel;
 use heap::{Heap, Key};
