@@ -7,6 +7,8 @@
 //!    `getrusage`, freed memory through the global allocator.
 //! 3. A case that cannot run here prints `SKIP: reason` ([`skip`]). A random case prints its seed
 //!    and takes it back from the variable `CORERING_SEED`.
+//! 4. A case whose size matters has two: one for every check, and the full one that
+//!    `CORERING_SCALE=full` asks for ([`scaled`]); `scripts/soak full` runs those.
 
 #![allow(
     dead_code,
@@ -30,6 +32,9 @@ use std::time::{Duration, Instant};
 const CASE: &str = "CORERING_TEST_CASE";
 const QUARANTINE: &str = "CORERING_TEST_QUARANTINE";
 const SEED: &str = "CORERING_SEED";
+const SCALE: &str = "CORERING_SCALE";
+/// So many times longer may a case of the full size take.
+const FULL_SIZE_LIMIT_FACTOR: u32 = 30;
 
 /// A test that runs in a child process.
 pub struct Case {
@@ -50,7 +55,8 @@ impl Case {
         }
     }
 
-    /// After how many seconds the child counts as hanging; 60 unless told.
+    /// After how many seconds the child counts as hanging; 60 unless told. At the full size it is
+    /// thirty times that.
     pub fn seconds(mut self, seconds: u64) -> Case {
         self.limit = Duration::from_secs(seconds);
         self
@@ -111,12 +117,13 @@ impl Case {
         let out = read_all(child.stdout.take().expect("piped"));
         let err = read_all(child.stderr.take().expect("piped"));
         let begin = Instant::now();
+        let limit = self.limit * scaled(1, FULL_SIZE_LIMIT_FACTOR);
         let status = loop {
             if let Some(status) = child.try_wait().expect("the child is ours") {
                 break Some(status);
             }
-            if begin.elapsed() > self.limit {
-                println!("{}: hangs after {:?}", self.name, self.limit);
+            if begin.elapsed() > limit {
+                println!("{}: hangs after {limit:?}", self.name);
                 oracle::dump(child.id());
                 child.kill().expect("the child is ours");
                 child.wait().expect("the child is ours");
@@ -147,6 +154,20 @@ fn read_all(mut from: impl Read + Send + 'static) -> std::thread::JoinHandle<Str
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })
+}
+
+/// Whether this is the child that runs the case, not the test that watches it.
+pub fn is_child() -> bool {
+    std::env::var_os(CASE).is_some()
+}
+
+/// The size that every check can afford, or the full one where `CORERING_SCALE=full` asks for it.
+pub fn scaled<T>(every_time: T, full: T) -> T {
+    match std::env::var(SCALE).as_deref() {
+        Ok("full") => full,
+        Ok(other) => panic!("{SCALE}={other}: only `full` is known"),
+        Err(_) => every_time,
+    }
 }
 
 /// Says why a case does not run here.
