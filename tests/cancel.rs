@@ -15,7 +15,7 @@ use corering::{Metrics, Runtime, spawn, spawn_on};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use harness::net::{half, listener, pair, pair_of, small_pair};
-use harness::{Case, Census, Rng, check_coded, coded_bytes};
+use harness::{Case, Census, Rng, check_coded, coded_bytes, scaled};
 use std::future::pending;
 use std::io::{ErrorKind, Read, Write};
 use std::pin::pin;
@@ -207,7 +207,7 @@ fn c07_connect_timeout_blackhole() {
                 let census = Census::take();
                 let hole = "10.9.9.9:80";
                 let mut set = corering::task::JoinSet::new();
-                for i in 0..300 {
+                for i in 0..scaled(300, 1_000) {
                     set.spawn(async move {
                         let begin = std::time::Instant::now();
                         let kind = match i % 3 {

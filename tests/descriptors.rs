@@ -14,7 +14,7 @@ use corering::time::{sleep, timeout};
 use corering::{Metrics, Runtime, spawn};
 use futures::FutureExt;
 use harness::net::{half, listener, pair, pair_of, reset};
-use harness::{Case, Census, set_soft_limit};
+use harness::{Case, Census, scaled, set_soft_limit};
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -303,7 +303,7 @@ fn connect(socket: &std::net::TcpStream, address: std::net::SocketAddr) {
 
 #[test]
 fn g18_churn() {
-    const CONNECTIONS: u32 = 6_000;
+    let connections = scaled(6_000, 100_000);
     Case::new("g18_churn").seconds(90).run(|| {
         let mut runtime = runtime();
         runtime.block_on(async {
@@ -331,7 +331,7 @@ fn g18_churn() {
             }
             sleep(20 * MS).await;
             let (census, memory) = (Census::take(), harness::memory_kib());
-            for i in 0..CONNECTIONS {
+            for i in 0..connections {
                 one(i).await;
             }
             sleep(20 * MS).await;
@@ -339,7 +339,7 @@ fn g18_churn() {
             let grown = harness::memory_kib().saturating_sub(memory);
             assert!(
                 grown < 3 * 1024,
-                "{CONNECTIONS} connections that are gone keep {grown} KiB"
+                "{connections} connections that are gone keep {grown} KiB"
             );
             let metrics = Metrics::current();
             assert_eq!(

@@ -17,7 +17,7 @@ use corering::{Metrics, Runtime, spawn};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use harness::net::{half, listener, pair_of, small_pair};
-use harness::{Case, Census, Rng, alloc, check_coded, coded_bytes, panic_of};
+use harness::{Case, Census, Rng, alloc, check_coded, coded_bytes, panic_of, scaled};
 use std::cell::Cell;
 use std::future::pending;
 use std::io::{Read, Write};
@@ -142,7 +142,7 @@ fn forget_polled<F: Future>(future: F) {
 
 #[test]
 fn a09_select_churn() {
-    const CONNECTIONS: u64 = 24;
+    let (connections, bytes) = scaled((24, 150_000), (64, 1_500_000));
     Case::new("a09_select_churn")
         .quarantine()
         .seconds(90)
@@ -152,13 +152,13 @@ fn a09_select_churn() {
             runtime.block_on(async {
                 let (listener, address) = listener().await;
                 let mut readers = Vec::new();
-                for connection in 0..CONNECTIONS {
+                for connection in 0..connections {
                     let (mut ours, theirs) = pair_of(&listener, address).await;
                     let mut theirs = theirs.into_std().await.expect("idle");
                     let mut their_rng = Rng::from_seed(rng.next());
                     std::thread::spawn(move || {
                         let mut at = 0;
-                        while at < 150_000 {
+                        while at < bytes {
                             let len = 1 + their_rng.below(3_000);
                             let bytes = coded_bytes(connection, at, len as usize);
                             theirs.write_all(&bytes).expect("sent");
@@ -169,8 +169,9 @@ fn a09_select_churn() {
                     let mut rng = Rng::from_seed(rng.next());
                     readers.push(spawn(async move {
                         let mut at = 0;
-                        let mut dropped = 0u32;
+                        let (mut dropped, mut rounds) = (0u32, 0u32);
                         loop {
+                            rounds += 1;
                             let nap = pin!(sleep(Duration::from_micros(rng.below(200))));
                             if rng.once_in(3) {
                                 let room = Vec::with_capacity(1 + rng.below(5_000) as usize);
@@ -180,7 +181,7 @@ fn a09_select_churn() {
                                         check_coded(connection, at, &bytes);
                                         at += bytes.len() as u64;
                                         if bytes.is_empty() {
-                                            return (at, dropped);
+                                            return (at, dropped, rounds);
                                         }
                                     }
                                     Either::Right(_) => dropped += 1,
@@ -193,7 +194,7 @@ fn a09_select_churn() {
                                     }
                                     Either::Left((end, _)) => {
                                         assert!(end.expect("read").is_none());
-                                        return (at, dropped);
+                                        return (at, dropped, rounds);
                                     }
                                     Either::Right(_) => dropped += 1,
                                 }
@@ -201,14 +202,15 @@ fn a09_select_churn() {
                         }
                     }));
                 }
-                let mut dropped_all = 0;
+                let (mut dropped_all, mut rounds_all) = (0, 0);
                 for reader in readers {
-                    let (at, dropped) = reader.await.expect("no panic");
-                    assert!(at >= 150_000, "{at}");
+                    let (at, dropped, rounds) = reader.await.expect("no panic");
+                    assert!(at >= bytes, "{at}");
                     dropped_all += dropped;
+                    rounds_all += rounds;
                 }
-                println!("{dropped_all} reads were dropped");
-                assert!(dropped_all > 0);
+                println!("{dropped_all} of {rounds_all} reads were dropped");
+                assert!(dropped_all > 0 && rounds_all >= scaled(1_000, 100_000));
                 assert_eq!(Metrics::current().stale_completions, 0);
                 drop(listener);
                 comes_to_rest(0).await;

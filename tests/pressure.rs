@@ -14,7 +14,7 @@ use corering::task::{JoinSet, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{Metrics, Runtime, spawn};
 use harness::net::{half, listener, pair, pair_of, reset};
-use harness::{Case, Rng, check_coded, coded_bytes, seccomp};
+use harness::{Case, Rng, check_coded, coded_bytes, scaled, seccomp};
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::rc::Rc;
@@ -536,7 +536,7 @@ fn g12_connect_flood() {
             });
             let room = harness::descriptor_limit() / 3;
             let mut set = JoinSet::new();
-            for _ in 0..room.min(1_500) {
+            for _ in 0..room.min(scaled(1_500, 5_000)) {
                 set.spawn(async move {
                     let mut stream = TcpStream::connect(address).await.expect("connected");
                     stream.read_exact(&mut [0]).await.expect("served");

@@ -16,7 +16,7 @@ use corering::time::{
 use corering::{Runtime, spawn, spawn_on};
 use futures::FutureExt;
 use futures::future::{Either, select};
-use harness::{Case, Census, Rng, panic_of};
+use harness::{Case, Census, Rng, panic_of, scaled};
 use std::cell::{Cell, RefCell};
 use std::future::{pending, poll_fn};
 use std::pin::pin;
@@ -65,7 +65,7 @@ impl Watched {
 #[test]
 fn f01_wake_storm() {
     const THREADS: usize = 8;
-    const ROUNDS: u64 = 3_000;
+    let rounds = scaled(3_000, 1_000_000);
     Case::new("f01_wake_storm").seconds(120).run(|| {
         let mut runtime = runtime(2);
         let pairs: Vec<_> = (0..THREADS)
@@ -73,13 +73,17 @@ fn f01_wake_storm() {
             .collect();
         let threads = pairs.iter().cloned().enumerate().map(|(i, (to, back))| {
             std::thread::spawn(move || {
-                for round in 1..=ROUNDS {
+                let mut worst = Duration::ZERO;
+                for round in 1..=rounds {
                     to.raise();
                     if i % 2 == 0 {
                         // Half of them wait for the answer, half flood.
+                        let begin = std::time::Instant::now();
                         futures::executor::block_on(back.reaches(round));
+                        worst = worst.max(begin.elapsed());
                     }
                 }
+                worst
             })
         });
         let threads: Vec<_> = threads.collect();
@@ -88,7 +92,7 @@ fn f01_wake_storm() {
             let mut there = Vec::new();
             for (i, (to, back)) in pairs.iter().cloned().enumerate() {
                 let answer = move || async move {
-                    for round in 1..=ROUNDS {
+                    for round in 1..=rounds {
                         to.reaches(round).await;
                         back.raise();
                     }
@@ -105,9 +109,10 @@ fn f01_wake_storm() {
                 task.await.expect("joined");
             }
         });
-        threads
-            .into_iter()
-            .for_each(|thread| thread.join().expect("no panic"));
+        for thread in threads {
+            let worst = thread.join().expect("no panic");
+            assert!(worst < Duration::from_secs(2), "an answer took {worst:?}");
+        }
     });
 }
 
