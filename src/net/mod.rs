@@ -13,6 +13,7 @@
 //! The stream owns its operations, a future only borrows the result: dropping a `recv` or an
 //! `accept` loses nothing, the next call returns it.
 
+mod acceptor;
 mod addr;
 mod backoff;
 mod connect;
@@ -23,14 +24,18 @@ mod receiver;
 mod sender;
 mod socket;
 mod split;
+mod stream;
 mod tcp;
 mod traits;
+mod waiters;
 
 pub use crate::driver::buf_ring::RecvBuf;
+pub use acceptor::{Accept, Incoming};
 pub use addr::{ToSocketAddrs, lookup_host};
-pub use listener::{Accept, Incoming, TcpListener};
+pub use listener::TcpListener;
 pub use owned_read::ReadOwned;
 pub use sender::{Torn, ZeroCopyBuf};
 pub use socket::TcpSocket;
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf};
-pub use tcp::{IntoStdError, TcpStream};
+pub use stream::IntoStdError;
+pub use tcp::TcpStream;

@@ -117,7 +117,8 @@ impl TcpSocket {
     /// # Cancel safety
     /// Dropping it leaves nothing behind: the late connection closes itself.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        connect::connect(self.fd, address).await
+        let fd = connect::connect(self.fd, address.into()).await?;
+        Ok(TcpStream::from_fd(fd))
     }
 
     /// Takes connections from now on; `backlog` of them may wait in the kernel.
