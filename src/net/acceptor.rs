@@ -205,3 +205,87 @@ impl<S> fmt::Debug for Incoming<'_, S> {
             .finish()
     }
 }
+
+/// What every listener can do, TCP's or a Unix socket's: one with the field `acceptor`. Its
+/// streams, the standard library's listener, the type of addresses, and how an address is found.
+macro_rules! listener_methods {
+    ($stream:ty, $std:ty, $address:ty, $to_address:path) => {
+        pub(super) fn from_fd(fd: Fd) -> Self {
+            Self {
+                acceptor: Acceptor::new(fd),
+            }
+        }
+
+        fn fd(&self) -> &Fd {
+            self.acceptor.fd()
+        }
+
+        /// Takes over a listening socket of the standard library, for this core.
+        ///
+        /// # Panics
+        /// Outside of a runtime.
+        pub fn from_std(listener: $std) -> io::Result<Self> {
+            let fd = Fd::new(OwnedFd::from(listener), &Driver::current());
+            // The ring waits for a socket of either kind; accepted ones are made blocking by it.
+            Ok(Self::from_fd(fd))
+        }
+
+        /// Gives the socket to the standard library, in blocking mode, and with it the
+        /// connections that were accepted already, so that none is lost. Ends the accept first:
+        /// no operation of the runtime touches the descriptor any more.
+        ///
+        /// # Errors
+        /// `ResourceBusy` if a clone of the descriptor is in use elsewhere.
+        ///
+        /// # Cancel safety
+        /// Dropping it drops the listener, and resets the connections that it had accepted.
+        pub async fn into_std(self) -> io::Result<($std, Vec<$stream>)> {
+            let (fd, accepted) = self.acceptor.into_parts().await?;
+            let accepted = accepted.into_iter().map(<$stream>::from_fd).collect();
+            Ok((<$std>::from(fd.into_owned()), accepted))
+        }
+
+        /// A listening socket of the standard library, of the same address: the queue of
+        /// connections is shared. Connections that this listener has accepted already are not
+        /// among them.
+        pub fn try_clone_to_std(&self) -> io::Result<$std> {
+            self.fd().try_clone_to_owned().map(<$std>::from)
+        }
+
+        /// The next connection, and its peer's address (if the peer is gone already, an
+        /// unspecified one). May be called by several tasks at once.
+        ///
+        /// # Errors
+        /// `ErrorKind::Other` once the runtime was asked to end ([`stopping`](crate::stopping)) and
+        /// everything that was accepted is handed out. Otherwise only what makes the listener
+        /// useless; what passes (a client that is gone, no descriptor left) is dealt with.
+        ///
+        /// # Cancel safety
+        /// Safe: the connection is returned by the next `accept`.
+        pub fn accept(&self) -> Accept<'_, ($stream, $address)> {
+            self.acceptor.accept(with_peer)
+        }
+
+        /// The connections as a stream, which ends when the runtime is asked to end.
+        ///
+        /// # Cancel safety
+        /// Safe: the connection is returned by the next poll.
+        pub fn incoming(&self) -> Incoming<'_, $stream> {
+            Incoming {
+                accept: self.acceptor.accept(<$stream>::from_fd),
+            }
+        }
+
+        /// The address on which it listens.
+        pub fn local_addr(&self) -> io::Result<$address> {
+            $to_address(sys::local_addr(self.fd())?)
+        }
+
+        /// The error that the socket has stored, and takes it away (`SO_ERROR`).
+        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+            sys::take_error(self.fd())
+        }
+    };
+}
+
+pub(super) use listener_methods;

@@ -370,33 +370,4 @@ macro_rules! stream_methods {
     };
 }
 
-macro_rules! stream_traits {
-    ($stream:ident) => {
-        impl AsFd for $stream {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.rx.fd().as_fd()
-            }
-        }
-
-        impl AsRawFd for $stream {
-            fn as_raw_fd(&self) -> RawFd {
-                self.rx.fd().as_raw_fd()
-            }
-        }
-
-        impl fmt::Debug for $stream {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let mut debug = f.debug_struct(stringify!($stream));
-                if let Ok(address) = self.local_addr() {
-                    debug.field("addr", &address);
-                }
-                if let Ok(peer) = self.peer_addr() {
-                    debug.field("peer", &peer);
-                }
-                debug.field("fd", &self.as_raw_fd()).finish()
-            }
-        }
-    };
-}
-
-pub(super) use {stream_methods, stream_traits};
+pub(super) use stream_methods;

@@ -2,14 +2,12 @@
 
 use super::addr::ToSocketAddrs;
 use super::connect;
-use super::options::{socket_addr, tcp_options};
+use super::options::{ip_options, socket_addr, socket_options, socket_traits, tcp_options};
 use super::owned_read::ReadOwned;
 use super::receiver::Receiver;
 use super::sender::{Sender, ZeroCopyBuf};
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves, owned_halves};
-use super::stream::{
-    IntoStdError, quiet, read_exact, stream_methods, stream_traits, unwrap, write_all,
-};
+use super::stream::{IntoStdError, quiet, read_exact, stream_methods, unwrap, write_all};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Driver;
 use crate::driver::buf_ring::RecvBuf;
@@ -89,6 +87,8 @@ impl TcpStream {
     stream_methods!(std::net::TcpStream, SocketAddr, socket_addr);
 
     tcp_options!();
+    socket_options!();
+    ip_options!();
 }
 
-stream_traits!(TcpStream);
+socket_traits!(TcpStream, peer_addr);
