@@ -38,7 +38,7 @@ mod turn;
 pub(crate) use self::end::StopPlace;
 
 use self::bell::Bell;
-use self::buf_ring::{Pool, PoolConfig};
+use self::buf_ring::{Group, Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::fd::Number;
@@ -83,6 +83,8 @@ pub(crate) struct Config {
     /// Receive buffers where they are filled piece by piece, and where each holds one receive.
     pub(crate) incremental: PoolConfig,
     pub(crate) plain: PoolConfig,
+    /// Receive buffers for datagrams.
+    pub(crate) datagrams: PoolConfig,
 }
 
 /// The kernel side of one core. Clones share it; it never leaves its thread.
@@ -91,7 +93,8 @@ pub(crate) struct Driver(Rc<Inner>);
 
 struct Inner {
     state: RefCell<State>,
-    pool: RefCell<PoolState>,
+    /// One for each [`Group`].
+    pools: [RefCell<PoolState>; Group::ALL.len()],
     starved: RefCell<Starved>,
     bell: Arc<Bell>,
     features: Features,
@@ -200,7 +203,7 @@ impl Driver {
         };
         let driver = Driver(Rc::new(Inner {
             state: RefCell::new(state),
-            pool: RefCell::new(PoolState::NotYet),
+            pools: Group::ALL.map(|_| RefCell::new(PoolState::NotYet)),
             starved: RefCell::default(),
             bell: Arc::new(bell),
             features,
@@ -264,10 +267,13 @@ impl Driver {
     pub(crate) fn stats(&self) -> DriverStats {
         let (state, counters) = (self.0.state.borrow(), &self.0.counters);
         let (overflows, enters) = state.kernel.as_ref().map_or((0, 0), Kernel::counts);
-        let (buffers, available) = match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => (pool.count(), pool.available()),
-            _ => (0, 0),
-        };
+        let (mut buffers, mut available) = (0, 0);
+        for pool in &self.0.pools {
+            if let PoolState::Here(pool) = &*pool.borrow() {
+                buffers += pool.count();
+                available += pool.available();
+            }
+        }
         DriverStats {
             submitted: counters.submitted.get(),
             completed: counters.completed.get(),

@@ -6,7 +6,7 @@
 //! without ([`required`]) gives an error that the runtime's builder explains.
 
 use super::bell::Bell;
-use super::buf_ring::{GROUP, Pool, PoolConfig};
+use super::buf_ring::{Group, Pool, PoolConfig};
 use super::ring::{Ring, RingConfig};
 use super::slot::Cqe;
 use super::{kernel, note, sys};
@@ -205,9 +205,11 @@ fn receives(ring: &mut Ring, incremental: bool) -> io::Result<bool> {
         len: 4096,
     };
     let bell = Arc::new(Bell::to_ring(ring.as_raw_fd()));
-    let pool = Pool::new(ring.as_io_uring(), config, incremental, bell)?;
+    let group = Group::Streams;
+    let pool = Pool::new(ring.as_io_uring(), config, group, incremental, bell)?;
     let fd = types::Fd(rx.as_raw_fd());
-    ring.push(&opcode::RecvMulti::new(fd, GROUP).build().user_data(TEST));
+    let receive = opcode::RecvMulti::new(fd, group.id()).build();
+    ring.push(&receive.user_data(TEST));
     let mut good = true;
     let mut last = None;
     for text in [&b"first"[..], b"second"] {

@@ -1,46 +1,57 @@
 //! The driver's side of receive buffers: made at the first use, and shared out when they run dry.
 
-use super::buf_ring::Pool;
+use super::buf_ring::{Group, MESSAGE_HEAD_BYTES, Pool};
 use super::kernel::{self, Kernel};
 use super::{Driver, PoolState, bump, starved};
+use std::cell::RefCell;
 use std::task::{Context, Poll};
 
 impl Driver {
-    /// The core's receive buffers, made at the first use; `None` where the kernel has none.
-    pub(crate) fn with_pool<T>(&self, act: impl FnOnce(&Pool) -> T) -> Option<T> {
-        let first_use = matches!(&*self.0.pool.borrow(), PoolState::NotYet);
+    /// The core's receive buffers of a group, made at the first use; `None` where the kernel has
+    /// none.
+    pub(crate) fn with_pool<T>(&self, group: Group, act: impl FnOnce(&Pool) -> T) -> Option<T> {
+        let pool = self.pool(group);
+        let first_use = matches!(&*pool.borrow(), PoolState::NotYet);
         if first_use {
-            let made = self.make_pool();
-            self.0
-                .pool
-                .replace(made.map_or(PoolState::Refused, PoolState::Here));
+            let made = self.make_pool(group);
+            pool.replace(made.map_or(PoolState::Refused, PoolState::Here));
         }
-        match &*self.0.pool.borrow() {
+        match &*pool.borrow() {
             PoolState::Here(pool) => Some(act(pool)),
             _ => None,
         }
     }
 
-    fn make_pool(&self) -> Option<Pool> {
+    pub(super) fn pool(&self, group: Group) -> &RefCell<PoolState> {
+        &self.0.pools[usize::from(group.id())]
+    }
+
+    /// How long a datagram may be to fit into a receive buffer for certain.
+    pub(crate) fn datagram_len_max(&self) -> usize {
+        (self.0.config.datagrams.len - MESSAGE_HEAD_BYTES) as usize
+    }
+
+    fn make_pool(&self, group: Group) -> Option<Pool> {
         if !self.0.features.buffer_ring {
             return None;
         }
-        let incremental = self.0.features.incremental;
-        let config = if incremental {
-            self.0.config.incremental
-        } else {
-            self.0.config.plain
+        let incremental = self.0.features.incremental && group == Group::Streams;
+        let config = match group {
+            Group::Datagrams => self.0.config.datagrams,
+            Group::Streams if incremental => self.0.config.incremental,
+            Group::Streams => self.0.config.plain,
         };
+        let bell = self.0.bell.clone();
         let state = self.0.state.borrow();
         match state.kernel.as_ref()? {
             Kernel::Ring(ring) => {
-                Pool::new(ring.as_io_uring(), config, incremental, self.0.bell.clone()).ok()
+                Pool::new(ring.as_io_uring(), config, group, incremental, bell).ok()
             }
         }
     }
 
     pub(super) fn buffers_came_back(&self) -> bool {
-        match &*self.0.pool.borrow() {
+        match &*self.pool(Group::Streams).borrow() {
             PoolState::Here(pool) => pool.any_returned(),
             _ => false,
         }
@@ -49,16 +60,16 @@ impl Driver {
     pub(super) fn serve_starved(&self) {
         if self.buffers_came_back() {
             // Taken in at once: as long as they lie there, the loop does not sleep.
-            self.with_pool(Pool::available);
+            self.with_pool(Group::Streams, Pool::available);
         }
         if self.0.starved.borrow().is_empty() {
             return;
         }
-        let available = self.with_pool(Pool::available).unwrap_or(0);
+        let available = self.with_pool(Group::Streams, Pool::available).unwrap_or(0);
         let wakers = self.0.starved.borrow_mut().serve(available, kernel::now());
         wakers.into_iter().for_each(|waker| self.wake(waker));
         let wanted = !self.0.starved.borrow().is_empty();
-        self.with_pool(|pool| pool.set_wanted(wanted));
+        self.with_pool(Group::Streams, |pool| pool.set_wanted(wanted));
     }
 
     /// Waits in line for receive buffers; see [`starved`].
@@ -69,7 +80,7 @@ impl Driver {
     ) -> Poll<starved::Turn> {
         if place.is_new() {
             bump(&self.0.counters.starved);
-            self.with_pool(|pool| pool.set_wanted(true));
+            self.with_pool(Group::Streams, |pool| pool.set_wanted(true));
         }
         let waker = cx.waker().clone();
         let (turn, unneeded) = {

@@ -9,7 +9,7 @@ use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -17,6 +17,15 @@ use std::time::Duration;
 pub(crate) use std::fs::File as StdFile;
 /// The standard library's permissions, which the crate's own are.
 pub use std::fs::Permissions;
+
+/// Options of UDP sockets, which are control data too.
+pub(crate) const SOL_UDP: libc::c_int = libc::SOL_UDP;
+pub(crate) const UDP_SEGMENT: libc::c_int = 103;
+pub(crate) const UDP_GRO: libc::c_int = 104;
+
+/// Counters of a socket, and the place of the dropped datagrams among them.
+const SO_MEMINFO: libc::c_int = 55;
+const MEMINFO_DROPS: usize = 8;
 
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;
@@ -185,9 +194,20 @@ pub(crate) fn socket(
     kind: socket2::Type,
     protocol: Option<socket2::Protocol>,
 ) -> io::Result<Number> {
-    use std::os::fd::IntoRawFd;
     let socket = socket2::Socket::new(domain, kind, protocol)?;
     Ok(Number::new(socket.into_raw_fd()))
+}
+
+/// Two connected, close-on-exec Unix sockets (`socketpair(2)`).
+pub(crate) fn unix_pair(kind: socket2::Type) -> io::Result<[Number; 2]> {
+    let (a, b) = socket2::Socket::pair(socket2::Domain::UNIX, kind, None)?;
+    Ok([a, b].map(|socket| Number::new(socket.into_raw_fd())))
+}
+
+/// Another, close-on-exec number of the same open file.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<Number> {
+    let fd = fd.try_clone_to_owned()?;
+    Ok(Number::new(fd.into_raw_fd()))
 }
 
 /// Gives a socket a name (`bind(2)`).
@@ -208,6 +228,46 @@ pub(crate) fn take_error(fd: &Fd) -> io::Result<Option<io::Error>> {
 /// Reads and sets options of a socket: every one answers at once.
 pub(crate) fn sock(fd: &Fd) -> SockRef<'_> {
     SockRef::from(fd)
+}
+
+fn option<T>(fd: &Fd, level: libc::c_int, name: libc::c_int, value: &mut T) -> io::Result<()> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    let ptr = std::ptr::from_mut(value).cast();
+    // SAFETY: the kernel writes at most `len` bytes to `value`; only plain numbers come here.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, ptr, &mut len) }).map(drop)
+}
+
+/// Whether the kernel joins datagrams of one sender (`UDP_GRO`).
+pub(crate) fn udp_gro(fd: &Fd) -> io::Result<bool> {
+    let mut on: libc::c_int = 0;
+    option(fd, SOL_UDP, UDP_GRO, &mut on)?;
+    Ok(on != 0)
+}
+
+/// Sets whether the kernel joins datagrams of one sender.
+pub(crate) fn set_udp_gro(fd: &Fd, on: bool) -> io::Result<()> {
+    let (on, len) = (libc::c_int::from(on), size_of::<libc::c_int>());
+    let ptr = std::ptr::from_ref(&on).cast();
+    // SAFETY: the kernel reads one number during the call.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), SOL_UDP, UDP_GRO, ptr, len as u32) }).map(drop)
+}
+
+/// How many datagrams this socket had no room for (`SO_MEMINFO`).
+pub(crate) fn dropped_datagrams(fd: &Fd) -> io::Result<u32> {
+    let mut counters = [0u32; MEMINFO_DROPS + 1];
+    option(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut counters)?;
+    Ok(counters[MEMINFO_DROPS])
+}
+
+/// Who has made the other end of a Unix socket (`SO_PEERCRED`): process, user and group.
+pub(crate) fn peer_cred(fd: &Fd) -> io::Result<libc::ucred> {
+    let mut cred = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut cred)?;
+    Ok(cred)
 }
 
 /// `shutdown(2)`: the ring would send it to a worker thread, for a call that never waits.

@@ -85,9 +85,15 @@ macro_rules! tcp_options {
     };
 }
 
-/// The options of every socket; `self.fd()` is the socket.
+/// The options and the own address of every socket; `self.fd()` is the socket. The type of
+/// addresses, and how an address is found.
 macro_rules! socket_options {
-    () => {
+    ($address:ty, $to_address:path) => {
+        /// The socket's own address.
+        pub fn local_addr(&self) -> io::Result<$address> {
+            $to_address(sys::local_addr(self.fd())?)
+        }
+
         /// The size of the kernel's send buffer, in bytes (`SO_SNDBUF`; it doubles what was set).
         pub fn send_buffer_size(&self) -> io::Result<u32> {
             sys::sock(self.fd())
@@ -120,7 +126,7 @@ macro_rules! socket_options {
     };
 }
 
-/// The options of internet sockets, and their address; `self.fd()` is the socket.
+/// The options of internet sockets; `self.fd()` is the socket.
 macro_rules! ip_options {
     () => {
         /// The time to live of outgoing IPv4 packets (`IP_TTL`).
@@ -161,11 +167,6 @@ macro_rules! ip_options {
         /// Binds the socket to a device, such as `eth0`; `None` frees it.
         pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
             sys::sock(self.fd()).bind_device(interface)
-        }
-
-        /// The socket's own address.
-        pub fn local_addr(&self) -> io::Result<SocketAddr> {
-            socket_addr(sys::local_addr(self.fd())?)
         }
     };
 }

@@ -10,7 +10,7 @@
 //! Only one receive of a stream is in flight at a time: two would complete in any order.
 
 use super::owned_read::LateRead;
-use crate::driver::buf_ring::RecvBuf;
+use crate::driver::buf_ring::{Group, RecvBuf};
 use crate::driver::fd::Fd;
 use crate::driver::starved::{Place, Turn};
 use crate::driver::submit::{Submit, SubmitMulti};
@@ -170,7 +170,7 @@ impl Receiver {
     /// Whether buffers are there for the multishot receive; sets the mode if not.
     fn may_arm(&mut self) -> bool {
         let driver = self.fd.driver();
-        match driver.with_pool(|pool| pool.available() > 0) {
+        match driver.with_pool(Group::Streams, |pool| pool.available() > 0) {
             Some(true) => return true,
             Some(false) => self.mode = Mode::InLine(Place::default()),
             None => self.mode = Mode::Heap(self.heap_receive()),

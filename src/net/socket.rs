@@ -80,7 +80,7 @@ impl TcpSocket {
     }
 
     tcp_options!();
-    socket_options!();
+    socket_options!(SocketAddr, socket_addr);
     ip_options!();
 
     /// Whether an address that is still winding down may be bound (`SO_REUSEADDR`).

@@ -87,7 +87,7 @@ impl TcpStream {
     stream_methods!(std::net::TcpStream, SocketAddr, socket_addr);
 
     tcp_options!();
-    socket_options!();
+    socket_options!(SocketAddr, socket_addr);
     ip_options!();
 }
 
