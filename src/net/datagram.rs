@@ -18,10 +18,7 @@ use crate::driver::fd::{Fd, Number};
 use crate::driver::slot::Limit;
 use crate::driver::submit::{Submit, SubmitMulti};
 use crate::driver::sys;
-use crate::op::{
-    Arrived, CONTROL_OF_FDS, CONTROL_OF_SEGMENTS, FDS_MAX, Message, RecvMsg, RecvMsgMulti, Send,
-    SendMsg,
-};
+use crate::op::{Arrived, CONTROL_OF_FDS, FDS_MAX, Message, RecvMsg, RecvMsgMulti, Send, SendMsg};
 use socket2::SockAddr;
 use std::cell::RefCell;
 use std::fmt;
@@ -97,7 +94,8 @@ struct State {
     current: Option<Message>,
     /// The longest datagram that is received whole.
     len_max: usize,
-    /// Whoever reads takes descriptors.
+    /// Room for what comes with a datagram; for descriptors only where whoever reads takes them.
+    control_len: usize,
     with_fds: bool,
 }
 
@@ -109,14 +107,16 @@ pub(super) enum Joined {
 }
 
 impl Inbox {
-    pub(super) fn new(fd: Fd) -> Inbox {
-        let op = RecvMsgMulti::new(fd.clone(), CONTROL_OF_SEGMENTS, QUEUE);
+    /// What the kernel has to say of each datagram takes up to `control_len` bytes.
+    pub(super) fn new(fd: Fd, control_len: usize) -> Inbox {
+        let op = RecvMsgMulti::new(fd.clone(), control_len, QUEUE);
         let armed = SubmitMulti::new(fd.driver(), op);
         let state = State {
             armed,
             alone: None,
             current: None,
             len_max: fd.driver().datagram_len_max(),
+            control_len,
             with_fds: false,
         };
         Inbox {
@@ -277,7 +277,7 @@ impl State {
         fd.driver().note_heap_receive();
         let control_len = match self.with_fds {
             true => CONTROL_OF_FDS,
-            false => CONTROL_OF_SEGMENTS,
+            false => self.control_len,
         };
         let op = RecvMsg::new(fd.clone(), self.len_max, control_len);
         Submit::new(fd.driver(), op)
@@ -382,12 +382,13 @@ pub(super) fn fds_lost() -> io::Error {
 }
 
 /// What every datagram socket can do, UDP's or a Unix socket's: one with the field `inbox`. The
-/// standard library's socket, the type of addresses, and how an address is found.
+/// standard library's socket, the type of addresses, how an address is found, and the room for
+/// what the kernel has to say of a datagram.
 macro_rules! datagram_methods {
-    ($std:ty, $address:ty, $to_address:path) => {
+    ($std:ty, $address:ty, $to_address:path, $control_len:expr) => {
         pub(super) fn from_fd(fd: Fd) -> Self {
             Self {
-                inbox: Inbox::new(fd),
+                inbox: Inbox::new(fd, $control_len),
             }
         }
 

@@ -1,6 +1,6 @@
-//! Sockets: TCP streams, listeners, and the addresses they speak of.
+//! Sockets: TCP, UDP and Unix sockets, and the addresses they speak of.
 //!
-//! A stream has three faces, with no wrapper type between them:
+//! A stream, [`TcpStream`] or [`UnixStream`], has three faces, with no wrapper type between them:
 //! - [`recv`](TcpStream::recv) and [`send`](TcpStream::send): buffers that the kernel filled, or
 //!   takes, as they are; nothing is copied in user space;
 //! - [`read`](TcpStream::read) and [`write`](TcpStream::write) on `&mut [u8]` and `&[u8]`, and the
@@ -11,7 +11,9 @@
 //!   for bulk data.
 //!
 //! The stream owns its operations, a future only borrows the result: dropping a `recv` or an
-//! `accept` loses nothing, the next call returns it.
+//! `accept` loses nothing, the next call returns it. So it is with datagrams: a [`UdpSocket`] or a
+//! [`UnixDatagram`] owns its receive, and a datagram whose `recv_from` was dropped is returned by
+//! the next one.
 
 mod acceptor;
 mod addr;
@@ -30,6 +32,9 @@ mod tcp;
 mod traits;
 mod udp;
 mod unix_addr;
+mod unix_datagram;
+mod unix_listener;
+mod unix_stream;
 mod waiters;
 
 pub use crate::driver::buf_ring::RecvBuf;
@@ -44,3 +49,6 @@ pub use split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, ReuniteError, WriteHalf
 pub use stream::IntoStdError;
 pub use tcp::TcpStream;
 pub use udp::UdpSocket;
+pub use unix_datagram::UnixDatagram;
+pub use unix_listener::UnixListener;
+pub use unix_stream::{UCred, UnixStream};

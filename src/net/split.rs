@@ -5,6 +5,8 @@ use super::receiver::Receiver;
 use super::sender::Sender;
 use super::stream::{read_exact, write_all};
 use super::tcp::TcpStream;
+use super::unix_addr::unix_addr;
+use super::unix_stream::UnixStream;
 use crate::buf::{BufResult, IoBuf};
 use crate::driver::buf_ring::RecvBuf;
 use crate::driver::sys;
@@ -13,6 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddr;
 
 /// The reading direction, borrowed; made by [`TcpStream::split`].
 ///
@@ -269,6 +272,7 @@ macro_rules! halves_of {
 }
 
 halves_of!(TcpStream, SocketAddr, socket_addr);
+halves_of!(UnixStream, UnixAddr, unix_addr);
 
 /// The halves are of different streams; here they are again.
 ///

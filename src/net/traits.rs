@@ -9,6 +9,7 @@ use super::receiver::Receiver;
 use super::sender::Sender;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
+use super::unix_stream::UnixStream;
 use std::io;
 use std::pin::Pin;
 #[cfg(any(feature = "tokio-io", feature = "hyper"))]
@@ -40,7 +41,7 @@ macro_rules! reads_and_writes {
     )*};
 }
 
-reads_and_writes!(TcpStream);
+reads_and_writes!(TcpStream, UnixStream);
 
 impl<S> Reads for ReadHalf<'_, S> {
     fn receiver(&mut self) -> &mut Receiver {
@@ -210,8 +211,8 @@ macro_rules! impl_futures_write {
     )*};
 }
 
-impl_futures_read!(TcpStream; ReadHalf<'_, S>, S; OwnedReadHalf<S>, S);
-impl_futures_write!(TcpStream; WriteHalf<'_, S>, S; OwnedWriteHalf<S>, S);
+impl_futures_read!(TcpStream; UnixStream; ReadHalf<'_, S>, S; OwnedReadHalf<S>, S);
+impl_futures_write!(TcpStream; UnixStream; WriteHalf<'_, S>, S; OwnedWriteHalf<S>, S);
 
 #[cfg(feature = "hyper")]
 macro_rules! impl_hyper {
@@ -269,4 +270,4 @@ macro_rules! impl_hyper {
 }
 
 #[cfg(feature = "hyper")]
-impl_hyper!(TcpStream);
+impl_hyper!(TcpStream, UnixStream);

@@ -10,7 +10,7 @@ use crate::driver::Driver;
 use crate::driver::fd::Fd;
 use crate::driver::submit::Submit;
 use crate::driver::sys;
-use crate::op::{Message, SendMsg};
+use crate::op::{CONTROL_OF_SEGMENTS, Message, SendMsg};
 use socket2::{Domain, Protocol, Type};
 use std::fmt;
 use std::io;
@@ -179,7 +179,12 @@ impl UdpSocket {
         sys::dropped_datagrams(self.fd())
     }
 
-    datagram_methods!(std::net::UdpSocket, SocketAddr, socket_addr);
+    datagram_methods!(
+        std::net::UdpSocket,
+        SocketAddr,
+        socket_addr,
+        CONTROL_OF_SEGMENTS
+    );
     socket_options!(SocketAddr, socket_addr);
     ip_options!();
 

@@ -127,6 +127,10 @@ fn empty_header() -> libc::msghdr {
 }
 
 /// What a multishot receive of messages reports.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "taken apart at once: a box would cost an allocation for each datagram"
+)]
 #[derive(Debug)]
 pub(crate) enum Arrived {
     Message(Message),
