@@ -394,6 +394,62 @@ fn a_slow_reader_holds_a_bounded_queue() {
     });
 }
 
+#[test]
+fn c01_never_polled() {
+    Case::new("c01_never_polled").run(|| {
+        runtime().block_on(async {
+            let (ours, address) = socket().await;
+            let before = Metrics::current().operations;
+            let census = Census::take();
+            for _ in 0..100 {
+                drop(ours.recv(&mut [0; 8]));
+                drop(ours.recv_from(&mut [0; 8]));
+                drop(ours.recv_datagram());
+                drop(ours.peek_from(&mut [0; 8]));
+                drop(ours.send(b"never"));
+                drop(ours.send_to(b"never", address));
+                drop(ours.send_buf_to(vec![1; 8], address));
+                drop(ours.send_segments_to(vec![1; 8], 4, address));
+                drop(ours.connect(address));
+                drop(UdpSocket::bind("127.0.0.1:0"));
+            }
+            assert_eq!(Metrics::current().operations, before);
+            assert_eq!(census.added(), Vec::<String>::new());
+        });
+    });
+}
+
+/// Forgotten receives and sends, and the socket dropped with them: nothing is written to freed
+/// memory, and the runtime ends.
+#[test]
+fn a03_forgotten() {
+    Case::new("a03_forgotten").quarantine().run(|| {
+        let mut runtime = runtime();
+        runtime.block_on(async {
+            for round in 0..50usize {
+                let (ours, address) = socket().await;
+                let theirs = plain();
+                let ours: &'static UdpSocket = Box::leak(Box::new(ours));
+                let room = vec![0; 64].leak();
+                let mut receive = Box::pin(ours.recv(room));
+                assert!((&mut receive).now_or_never().is_none());
+                let mut send =
+                    Box::pin(ours.send_to(b"forgotten", theirs.local_addr().expect("has")));
+                let _ = (&mut send).now_or_never();
+                let _leaked = (Box::leak(Box::new(receive)), Box::leak(Box::new(send)));
+                theirs
+                    .send_to(&coded_bytes(1, 0, round * 10), address)
+                    .expect("sent");
+                sleep(Duration::from_micros(200)).await;
+                // The datagram belongs to the socket, not to the future.
+                let n = ours.recv_datagram().await.expect("received").buf.len();
+                assert_eq!(n, round * 10);
+            }
+        });
+        assert!(runtime.shutdown(SECOND).is_clean());
+    });
+}
+
 /// Several tasks wait on one socket while another sends on it.
 #[test]
 fn many_receivers_of_one_socket() {

@@ -585,6 +585,80 @@ fn descriptors_at_the_limit() {
 }
 
 #[test]
+fn c01_never_polled() {
+    Case::new("c01_never_polled").run(|| {
+        let dir = Dir::new("never");
+        runtime().block_on(async {
+            let listener = UnixListener::bind(dir.path("listener")).expect("a new path");
+            let (mut stream, _peer) = UnixStream::pair().expect("made");
+            let (datagrams, _other) = UnixDatagram::pair().expect("made");
+            let files = [file(b"x")];
+            let before = Metrics::current().operations;
+            let census = Census::take();
+            for _ in 0..100 {
+                drop(listener.accept());
+                drop(listener.incoming());
+                drop(UnixStream::connect(dir.path("listener")));
+                drop(stream.recv_with_fds(&mut [0; 8]));
+                drop(stream.send_with_fds(b"never", &borrowed(&files)));
+                drop(stream.write_all(b"never"));
+                drop(datagrams.recv_with_fds(&mut [0; 8]));
+                drop(datagrams.send_with_fds(b"never", &borrowed(&files)));
+                drop(datagrams.send_to(b"never", dir.path("listener")));
+            }
+            assert_eq!(Metrics::current().operations, before);
+            assert_eq!(census.added(), Vec::<String>::new());
+        });
+    });
+}
+
+/// Descriptors are sent and received while both sides' futures are dropped at any point: each
+/// message's descriptor comes with its message, and none is left over.
+#[test]
+fn descriptors_under_dropped_receives() {
+    const COUNT: u32 = 1_000;
+    Case::new("descriptors_under_dropped_receives")
+        .quarantine()
+        .seconds(60)
+        .run(|| {
+            let mut rng = Rng::new();
+            let census = Census::take();
+            let mut runtime = runtime();
+            runtime.block_on(async {
+                let (mut ours, mut theirs) = UnixStream::pair().expect("made");
+                let sender = spawn(async move {
+                    for number in 0..COUNT {
+                        let file = file(&number.to_le_bytes());
+                        let sent = theirs.send_with_fds(b"#", &[file.as_fd()]).await;
+                        assert_eq!(sent.expect("sent"), 1);
+                    }
+                });
+                let mut number = 0;
+                while number < COUNT {
+                    let nap = Duration::from_micros(rng.below(60));
+                    let mut room = [0; 16];
+                    let got = match rng.below(3) {
+                        0 => ours.recv_with_fds(&mut room).now_or_never(),
+                        _ => timeout(nap, ours.recv_with_fds(&mut room)).await.ok(),
+                    };
+                    let Some(got) = got else {
+                        continue;
+                    };
+                    let (n, fds) = got.expect("received");
+                    assert_eq!((n, fds.len()), (1, 1), "message {number}");
+                    for fd in fds {
+                        assert_eq!(content(fd), number.to_le_bytes());
+                    }
+                    number += 1;
+                }
+                sender.await.expect("no panic");
+            });
+            drop(runtime);
+            census.assert_same();
+        });
+}
+
+#[test]
 fn c02_accept_and_connect_are_dropped() {
     Case::new("c02_accept_and_connect_are_dropped")
         .seconds(60)
