@@ -114,10 +114,10 @@ fn streams_have_all_faces() {
             );
             let cred = server.peer_cred().expect("known");
             assert_eq!(cred.pid(), Some(std::process::id() as i32));
-            // SAFETY: reads a number each.
-            assert_eq!((cred.uid(), cred.gid()), unsafe {
-                (libc::getuid(), libc::getgid())
-            });
+            // SAFETY: reads a number.
+            assert_eq!(cred.uid(), unsafe { libc::getuid() });
+            // SAFETY: reads a number.
+            assert_eq!(cred.gid(), unsafe { libc::getgid() });
             client.write_all(b"written").await.expect("written");
             let chunk = server.recv().await.expect("read").expect("bytes");
             assert_eq!(&chunk[..], b"written");
@@ -406,6 +406,17 @@ fn g15_descriptors_travel() {
             assert!(fds.iter().all(is_close_on_exec));
             let contents: Vec<_> = fds.into_iter().map(content).collect();
             assert_eq!(contents, [b"first".to_vec(), b"second".to_vec()]);
+            // With a short buffer they come with the first byte, and the rest comes after it.
+            let files = [file(b"short")];
+            a.send_with_fds(b"1234", &borrowed(&files))
+                .await
+                .expect("sent");
+            let mut room = [0; 4];
+            let (n, fds) = b.recv_with_fds(&mut room[..1]).await.expect("received");
+            assert_eq!((n, fds.len(), room[0]), (1, 1, b'1'));
+            assert_eq!(content(fds.into_iter().next().expect("one")), b"short");
+            let (n, fds) = b.recv_with_fds(&mut room).await.expect("received");
+            assert_eq!((&room[..n], fds.len()), (&b"234"[..], 0));
             // As many as go, and one more.
             let many: Vec<_> = (0..253).map(|_| file(b"")).collect();
             let n = a.send_with_fds(b"m", &borrowed(&many)).await;
@@ -439,6 +450,44 @@ fn g15_descriptors_travel() {
     });
 }
 
+/// A send of a descriptor waits and is forgotten; the descriptor is closed, and its number goes to
+/// another file: what the peer gets is the first one all the same.
+#[test]
+fn d01_a_descriptor_in_flight_is_the_one_that_was_sent() {
+    let name = "d01_a_descriptor_in_flight_is_the_one_that_was_sent";
+    Case::new(name).run(|| {
+        runtime().block_on(async {
+            let (ours, theirs) = UnixDatagram::pair().expect("made");
+            let ours: &'static UnixDatagram = Box::leak(Box::new(ours));
+            let mut filler = 0;
+            while timeout(5 * MS, ours.send(b"filler")).await.is_ok() {
+                filler += 1;
+            }
+            let sent = file(b"sent");
+            let number = sent.as_raw_fd();
+            let fds: &'static [BorrowedFd<'static>] = {
+                let sent: &'static File = Box::leak(Box::new(sent));
+                Box::leak(Box::new([sent.as_fd()]))
+            };
+            let mut send = Box::pin(ours.send_with_fds(b"!", fds));
+            assert!((&mut send).now_or_never().is_none(), "the queue is full");
+            sleep(5 * MS).await;
+            let _leaked = Box::leak(Box::new(send));
+            let other = file(b"other");
+            // SAFETY: the number is this test's own, and nobody uses it as the first file again.
+            let same = unsafe { libc::dup3(other.as_raw_fd(), number, libc::O_CLOEXEC) };
+            assert_eq!(same, number);
+            for _ in 0..filler {
+                theirs.recv_with_fds(&mut [0; 8]).await.expect("received");
+            }
+            let got = timeout(SECOND, theirs.recv_with_fds(&mut [0; 8])).await;
+            let (n, fds) = got.expect("it was sent").expect("received");
+            assert_eq!((n, fds.len()), (1, 1));
+            assert_eq!(content(fds.into_iter().next().expect("one")), b"sent");
+        });
+    });
+}
+
 /// Descriptors that nobody takes are closed, wherever they got to.
 #[test]
 fn g15_descriptors_that_nobody_takes() {
@@ -469,6 +518,9 @@ fn g15_descriptors_that_nobody_takes() {
                 sleep(5 * MS).await;
                 let (n, buf) = b.read_owned(vec![0; 8]).await;
                 assert_eq!((n.expect("read"), &buf[..]), (1, &b"3"[..]));
+                // Stopped by a read of another kind that was itself dropped.
+                assert!(b.recv_with_fds(&mut [0; 8]).now_or_never().is_none());
+                assert!(b.read_owned(vec![0; 8]).now_or_never().is_none());
                 // Dropped, and asked for again: they are still there.
                 assert!(b.recv_with_fds(&mut [0; 8]).now_or_never().is_none());
                 a.send_with_fds(b"4", &borrowed(&files))

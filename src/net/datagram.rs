@@ -193,11 +193,22 @@ impl Inbox {
         poll_fn(|cx| self.state.borrow_mut().poll_quiet(cx)).await
     }
 
-    /// The descriptor of a quiet socket.
-    pub(super) fn unwrap(self) -> Result<Number, Fd> {
+    /// The descriptor of a quiet socket; the socket again, if an operation has it still.
+    #[allow(clippy::result_large_err, reason = "the socket itself comes back")]
+    pub(super) fn unwrap(self) -> Result<Number, Inbox> {
         let Inbox { fd, state, .. } = self;
-        drop(state);
-        fd.try_unwrap()
+        let State {
+            len_max,
+            control_len,
+            with_fds,
+            ..
+        } = state.into_inner();
+        fd.try_unwrap().map_err(|fd| {
+            let mut inbox = Inbox::new(fd, control_len);
+            let state = inbox.state.get_mut();
+            (state.len_max, state.with_fds) = (len_max, with_fds);
+            inbox
+        })
     }
 }
 
@@ -425,7 +436,7 @@ macro_rules! datagram_methods {
             self.inbox
                 .unwrap()
                 .map(|fd| <$std>::from(fd.into_owned()))
-                .map_err(|fd| IntoStdError::in_flight(Self::from_fd(fd)))
+                .map_err(|inbox| IntoStdError::in_flight(Self { inbox }))
         }
 
         /// Receives the next datagram, and says how long it is; see

@@ -43,7 +43,8 @@ enum Mode {
     Multi,
     InLine(Place),
     Heap(Submit<Recv<Vec<u8>>>),
-    WithFds(Submit<RecvMsg>),
+    /// Boxed: streams that never take descriptors shall not be larger for it.
+    WithFds(Box<Submit<RecvMsg>>),
     Late(Box<dyn LateRead>),
     /// A `read_owned` is in flight; seen by another read only if it was forgotten.
     Lent,
@@ -329,19 +330,23 @@ impl Receiver {
     /// Waits until something can be read, and gives the descriptors that came with its first
     /// byte.
     pub(super) fn poll_with_fds(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<Fd>>> {
-        if !matches!(self.mode, Mode::WithFds(_)) {
-            if ready!(self.poll_stop(cx))? {
-                return Poll::Ready(Ok(Vec::new()));
+        let message = loop {
+            let Mode::WithFds(submit) = &mut self.mode else {
+                if ready!(self.poll_stop(cx))? {
+                    return Poll::Ready(Ok(Vec::new()));
+                }
+                let op = RecvMsg::new(self.fd.clone(), HEAP_BYTES, CONTROL_OF_FDS);
+                self.mode = Mode::WithFds(Box::new(Submit::new(self.fd.driver(), op)));
+                continue;
+            };
+            let result = ready!(Pin::new(submit).poll(cx));
+            self.mode = Mode::Multi;
+            match result {
+                // Cancelled by a `read_owned` that was dropped before it began.
+                Err(error) if is_cancelled(&error) => {}
+                result => break result?,
             }
-            let op = RecvMsg::new(self.fd.clone(), HEAP_BYTES, CONTROL_OF_FDS);
-            self.mode = Mode::WithFds(Submit::new(self.fd.driver(), op));
-        }
-        let Mode::WithFds(submit) = &mut self.mode else {
-            unreachable!("set above");
         };
-        let result = ready!(Pin::new(submit).poll(cx));
-        self.mode = Mode::Multi;
-        let message = result?;
         self.current = self.taken(message.bytes);
         Poll::Ready(match message.fds_lost {
             true => Err(fds_lost()),
