@@ -80,10 +80,11 @@
 //! # The map
 //! ```text
 //!   buf/      memory that may be lent to the kernel                      imports nothing
-//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf
+//!   threads   atomics and locks, where a model can replace them            nothing
+//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf threads
 //!   op/       what can be asked of the kernel, one block each              buf driver
-//!   task/     futures that run: spawn, JoinHandle, executor                nothing
-//!   sync/     channels between cores; semaphore and notify on one          nothing
+//!   task/     futures that run: spawn, JoinHandle, executor                threads
+//!   sync/     channels between cores; semaphore and notify on one          threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
 //!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op
