@@ -39,11 +39,15 @@
 //! |---|---|---|
 //! | `accept`, `incoming().next()` | safe: the connection is returned by the next accept | the listener's queue |
 //! | `recv`, `read`, `fill_buf`, `peek` on a stream | safe: the bytes are returned by the next call | the stream's queue |
+//! | `recv_from`, `recv`, `recv_datagram`, `peek_from` on a datagram socket | safe: the datagram is returned by the next call | the socket's queue |
+//! | `recv_with_fds` on a Unix socket | safe: bytes and descriptors are returned by the next call; whoever reads without asking for descriptors closes them | the socket owns the receive |
 //! | `read_owned` into the caller's buffer | the bytes are kept for the next read; the buffer is not returned ([`ReadOwned::cancel`](net::ReadOwned::cancel) returns it) | the runtime owns the buffer while the kernel may write to it |
 //! | `read_exact` on a stream | not safe: how much was read is lost | the count lived in the future |
 //! | `write`, `write_vectored`, `flush`, `shutdown` on a stream | safe: before it is ready it has taken nothing; what was taken is sent | the stream's send queue |
 //! | `write_all` on a stream | not safe: any part may have been taken, which is then sent | the count lived in the future |
 //! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
+//! | `send_to`, `send` on a datagram socket | the datagram is sent wholly or not at all; which, is unknown | a datagram has no parts |
+//! | `send_with_fds` on a Unix stream | not safe: as `send` | the count is unknown at the drop |
 //! | `sleep`, `interval.tick`, `timeout`, joining a task, channel `recv`, semaphore `acquire` | safe | nothing consumed |
 //! | `connect`, `open` | safe: nothing leaks (the file may have been created) | the late descriptor closes itself |
 //! | `read_at`, `metadata` of a file | safe; a buffer that was given is not returned | nothing consumed |
@@ -76,12 +80,13 @@
 //! # The map
 //! ```text
 //!   buf/      memory that may be lent to the kernel                      imports nothing
-//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf
+//!   threads   atomics and locks, where a model can replace them            nothing
+//!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf threads
 //!   op/       what can be asked of the kernel, one block each              buf driver
-//!   task/     futures that run: spawn, JoinHandle, executor                nothing
-//!   sync/     channels between cores; semaphore and notify on one          nothing
+//!   task/     futures that run: spawn, JoinHandle, executor                threads
+//!   sync/     channels between cores; semaphore and notify on one          threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
-//!   net/      TCP                                                          buf driver op time
+//!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time

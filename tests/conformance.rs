@@ -14,7 +14,7 @@
 
 mod harness;
 
-use corering::net::TcpStream;
+use corering::net::{TcpStream, UnixStream};
 use corering::time::{sleep, timeout};
 use corering::{Metrics, Runtime, spawn};
 use futures::io::{
@@ -23,7 +23,9 @@ use futures::io::{
 use futures::{FutureExt, StreamExt};
 use harness::net::{half, pair, small_pair};
 use harness::{Case, Rng, check_coded, coded_bytes};
+use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -73,9 +75,9 @@ impl<R: Unpin, W: AsyncWrite + Unpin> AsyncWrite for Both<R, W> {
 }
 
 /// The other end: a thread that sends, a thread that receives; how many bytes it got.
-fn peer(stream: std::net::TcpStream, mut rng: Rng) -> std::thread::JoinHandle<u64> {
-    let mut sending = stream.try_clone().expect("cloned");
-    let mut receiving = stream;
+fn peer(stream: OwnedFd, mut rng: Rng) -> std::thread::JoinHandle<u64> {
+    let mut sending = File::from(stream.try_clone().expect("cloned"));
+    let mut receiving = File::from(stream);
     let mut send_rng = Rng::from_seed(rng.next());
     std::thread::spawn(move || {
         let mut at = 0;
@@ -88,9 +90,9 @@ fn peer(stream: std::net::TcpStream, mut rng: Rng) -> std::thread::JoinHandle<u6
                 std::thread::sleep(Duration::from_micros(send_rng.below(400)));
             }
         }
-        sending
-            .shutdown(std::net::Shutdown::Write)
-            .expect("shut down");
+        // SAFETY: touches no memory.
+        let shut = unsafe { libc::shutdown(sending.as_raw_fd(), libc::SHUT_WR) };
+        assert_eq!(shut, 0, "shut down");
     });
     std::thread::spawn(move || {
         let mut at = 0;
@@ -218,11 +220,42 @@ async fn drive<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, rng: &mut Rng)
     model
 }
 
-/// A stream to be tested, from a seed; its other end is watched by the peer's threads.
+/// A TCP stream to be tested, from a seed.
 fn conformance<S, M>(name: &'static str, make: M)
 where
     S: AsyncRead + AsyncWrite + Unpin,
     M: Fn(TcpStream) -> S,
+{
+    let connect = async |rng: &mut Rng| match rng.once_in(2) {
+        true => {
+            let (ours, theirs) = half().await;
+            (ours, OwnedFd::from(theirs))
+        }
+        false => {
+            let (ours, theirs) = small_pair().await;
+            (ours, theirs.into_std().await.expect("idle").into())
+        }
+    };
+    conformance_over(name, connect, make);
+}
+
+/// A Unix stream to be tested.
+async fn unix_half(rng: &mut Rng) -> (UnixStream, OwnedFd) {
+    let (ours, theirs) = UnixStream::pair().expect("made");
+    if rng.once_in(2) {
+        ours.set_send_buffer_size(4096).expect("set");
+        theirs.set_send_buffer_size(4096).expect("set");
+    }
+    (ours, theirs.into_std().await.expect("idle").into())
+}
+
+/// Both ends of a stream to be tested; the other one is watched by the peer's threads.
+fn conformance_over<R, S>(
+    name: &'static str,
+    connect: impl AsyncFn(&mut Rng) -> (R, OwnedFd),
+    make: impl Fn(R) -> S,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     Case::new(name).quarantine().seconds(60).run(|| {
         let mut rng = Rng::new();
@@ -230,13 +263,7 @@ where
             let builder = Runtime::builder().recv_buffers(count, len);
             let mut runtime = builder.build().expect("io_uring works here");
             runtime.block_on(async {
-                let (ours, theirs) = match rng.once_in(2) {
-                    true => half().await,
-                    false => {
-                        let (ours, theirs) = small_pair().await;
-                        (ours, theirs.into_std().await.expect("idle"))
-                    }
-                };
+                let (ours, theirs) = connect(&mut rng).await;
                 let peer = peer(theirs, Rng::from_seed(rng.next()));
                 let mut stream = make(ours);
                 let limit = Duration::from_secs(25);
@@ -260,6 +287,20 @@ where
 #[test]
 fn futures_on_the_stream() {
     conformance("futures_on_the_stream", |stream| stream);
+}
+
+#[test]
+fn futures_on_a_unix_stream() {
+    conformance_over("futures_on_a_unix_stream", unix_half, |stream| stream);
+}
+
+#[test]
+fn futures_on_owned_halves_of_a_unix_stream() {
+    let name = "futures_on_owned_halves_of_a_unix_stream";
+    conformance_over(name, unix_half, |stream| {
+        let (read, write) = stream.into_split();
+        Both(read, write)
+    });
 }
 
 #[test]
@@ -333,6 +374,12 @@ fn tokio_on_the_stream() {
 
 #[cfg(feature = "tokio-io")]
 #[test]
+fn tokio_on_a_unix_stream() {
+    conformance_over("tokio_on_a_unix_stream", unix_half, Tokio);
+}
+
+#[cfg(feature = "tokio-io")]
+#[test]
 fn tokio_on_owned_halves() {
     conformance("tokio_on_owned_halves", |stream| {
         let (read, write) = stream.into_split();
@@ -388,6 +435,12 @@ impl<S: hyper::rt::Write + Unpin> AsyncWrite for Hyper<S> {
 #[test]
 fn hyper_on_the_stream() {
     conformance("hyper_on_the_stream", Hyper);
+}
+
+#[cfg(feature = "hyper")]
+#[test]
+fn hyper_on_a_unix_stream() {
+    conformance_over("hyper_on_a_unix_stream", unix_half, Hyper);
 }
 
 /// `AsyncBufRead`: lines of all lengths, in pieces of all lengths.

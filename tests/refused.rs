@@ -332,6 +332,10 @@ fn settings_that_cannot_be_fulfilled() {
             (builder().recv_buffers(3, 4096), "power of two"),
             (builder().recv_buffers(8, 0), "64 bytes"),
             (builder().recv_buffers(8, u32::MAX), "1 GiB"),
+            (builder().datagram_buffers(3, 2048), "power of two"),
+            (builder().datagram_buffers(0, 2048), "power of two"),
+            (builder().datagram_buffers(8, 0), "1 byte"),
+            (builder().datagram_buffers(8, u32::MAX), "1 GiB"),
             (builder().budget(0, MS), "budget"),
             (builder().cpus([0]).cores(2), "only 1 CPUs named"),
         ];
@@ -348,6 +352,7 @@ fn settings_that_cannot_be_fulfilled() {
             builder().completion_entries(u32::MAX),
             builder().recv_buffers(1, 64),
             builder().recv_buffers(1 << 15, 64),
+            builder().datagram_buffers(1, 1),
             builder().kernel_workers(0, 0),
             builder().kernel_workers(1, 1),
             builder().budget(1, Duration::ZERO),

@@ -93,3 +93,68 @@ fn a_run_is_a_function_of_the_seed() {
     }
     assert_ne!(run(1), run(2));
 }
+
+#[test]
+fn datagrams_reach_their_host_whole_or_not_at_all() {
+    use corering::net::UdpSocket;
+    corering::sim::seeds(0..50, |sim: &mut Sim| {
+        let mut link = corering::sim::Link::default();
+        (link.loss, link.duplicate, link.reorder) = (0.1, 0.1, 0.2);
+        sim.set_default_link(link);
+        let server = sim.host("server").boot(|_core| async {
+            let socket = UdpSocket::bind("0.0.0.0:9000").await.unwrap();
+            let mut buf = vec![0; 2000];
+            loop {
+                let (n, from) = socket.recv_from(&mut buf).await.unwrap();
+                let _ = socket.send_to(&buf[..n], from).await;
+            }
+        });
+        let client = sim.host("client").boot(|_core| async {});
+        let address = (server.address(), 9000);
+        let answers = sim.block_on(&client, async move {
+            let socket = UdpSocket::bind("0.0.0.0:0").await.unwrap();
+            socket.connect(address).await.unwrap();
+            let mut answers = 0;
+            let mut buf = vec![0; 2000];
+            for round in 0..40usize {
+                let sent = vec![round as u8; round * 40];
+                // The server may not be there yet.
+                let _ = socket.send(&sent).await;
+                let answer =
+                    corering::time::timeout(Duration::from_millis(20), socket.recv(&mut buf));
+                if let Ok(Ok(n)) = answer.await {
+                    answers += 1;
+                    let of = buf[..n].first().map_or(0, |&byte| usize::from(byte));
+                    assert!(n == of * 40 && buf[..n].iter().all(|&byte| usize::from(byte) == of));
+                }
+            }
+            answers
+        });
+        assert!(answers > 10, "{answers} answers to 40 questions");
+    });
+}
+
+#[test]
+fn unix_sockets_pass_descriptors() {
+    use corering::net::{UnixListener, UnixStream};
+    corering::sim::seeds(0..50, |sim: &mut Sim| {
+        let host = sim.host("host").boot(|_core| async {});
+        sim.block_on(&host, async {
+            let listener = UnixListener::bind("/tmp/socket").unwrap();
+            let server = corering::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut all = Vec::new();
+                while let Some(chunk) = stream.recv().await.unwrap() {
+                    all.extend_from_slice(&chunk);
+                }
+                all
+            });
+            let mut stream = UnixStream::connect("/tmp/socket").await.unwrap();
+            stream.write_all(&vec![7; 100_000]).await.unwrap();
+            stream.shutdown(std::net::Shutdown::Write).await.unwrap();
+            assert_eq!(server.await.unwrap(), vec![7; 100_000]);
+            corering::fs::remove_file("/tmp/socket").await.unwrap();
+            assert!(UnixStream::connect("/tmp/socket").await.is_err());
+        });
+    });
+}

@@ -33,8 +33,54 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, AtomicU32, AtomicUsize, Ordering};
 
-/// The group that every receive of a core selects from.
-pub(crate) const GROUP: u16 = 0;
+/// Which buffers a receive selects from. A completion names a buffer but not its group, so the
+/// numbers of the groups' buffers differ in their upper bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Filled piece by piece where that works: bytes have no bounds.
+    Streams,
+    /// A buffer for each datagram: what is left of a buffer might be too short for the next one,
+    /// and the kernel would cut that off.
+    Datagrams,
+}
+
+/// Set in the numbers of the buffers for datagrams.
+const DATAGRAMS_BIT: u16 = 1 << 15;
+
+impl Group {
+    pub(crate) const ALL: [Group; 2] = [Group::Streams, Group::Datagrams];
+
+    /// The group's number.
+    pub(crate) fn id(self) -> u16 {
+        self as u16
+    }
+
+    /// Of the buffer that a completion names.
+    pub(crate) fn of(cqe: Cqe) -> Option<Group> {
+        let bid = cqueue::buffer_select(cqe.flags)?;
+        Some(match bid & DATAGRAMS_BIT {
+            0 => Group::Streams,
+            _ => Group::Datagrams,
+        })
+    }
+
+    /// A buffer's number for the kernel.
+    fn named(self, bid: u16) -> u16 {
+        match self {
+            Group::Streams => bid,
+            Group::Datagrams => bid | DATAGRAMS_BIT,
+        }
+    }
+}
+
+/// The buffer that a completion names, by its number within its group.
+fn selected(cqe: Cqe) -> Option<u16> {
+    Some(cqueue::buffer_select(cqe.flags)? & !DATAGRAMS_BIT)
+}
+
+/// What stands before a datagram in its buffer, at most: its header, its sender's address, and
+/// what the kernel has to say of it. A page, so that buffers begin with pages.
+pub(crate) const MESSAGE_HEAD_BYTES: u32 = 4096;
 
 /// How many buffers, and how long each, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +101,7 @@ struct Shared {
     /// The kernel's ring of `count` entries.
     ring: NonNull<BufRingEntry>,
     config: PoolConfig,
+    group: Group,
     incremental: bool,
     /// Per buffer: its pieces, and one more while the kernel has it.
     counts: Box<[AtomicU32]>,
@@ -80,9 +127,10 @@ unsafe impl Send for Shared {}
 unsafe impl Sync for Shared {}
 
 impl Pool {
-    /// Maps the memory and has the ring of its entries registered as group [`GROUP`].
+    /// Maps the memory and has the ring of its entries registered as this group.
     pub(crate) fn new(
         config: PoolConfig,
+        group: Group,
         incremental: bool,
         bell: Arc<Bell>,
         register: impl FnOnce(u64, u16) -> io::Result<()>,
@@ -94,6 +142,7 @@ impl Pool {
             memory,
             ring: entries,
             config,
+            group,
             incremental,
             counts: (0..count).map(|_| AtomicU32::new(0)).collect(),
             owner: AtomicUsize::new(sys::thread_mark()),
@@ -150,7 +199,7 @@ impl Pool {
     /// its buffer the received bytes begin, and leases them. [`take`](Pool::take) must follow,
     /// whenever it may.
     pub(crate) fn note(&self, cqe: &mut Cqe) {
-        let Some(bid) = cqueue::buffer_select(cqe.flags) else {
+        let Some(bid) = selected(*cqe) else {
             return;
         };
         let shared = &self.shared;
@@ -166,7 +215,7 @@ impl Pool {
 
     /// The bytes of a completion that was noted, if it used a buffer. Called once for each.
     pub(crate) fn take(&self, cqe: Cqe) -> Option<RecvBuf> {
-        let bid = cqueue::buffer_select(cqe.flags)?;
+        let bid = selected(cqe)?;
         let shared = &self.shared;
         let offset = usize::from(bid) * shared.config.len as usize + cqe.buffer_at as usize;
         // SAFETY: `note` found the received bytes there, inside the mapping.
@@ -244,7 +293,7 @@ impl Shared {
         let entry = unsafe { &mut *entry.as_ptr() };
         entry.set_addr(address);
         entry.set_len(self.config.len);
-        entry.set_bid(bid);
+        entry.set_bid(self.group.named(bid));
         // SAFETY: the mapping begins with an initialised (zeroed, then written) entry.
         let tail_ptr = unsafe { BufRingEntry::tail(self.ring.as_ptr()) };
         // SAFETY: the tail is an aligned word of the mapping, shared with the kernel only.

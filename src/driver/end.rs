@@ -162,8 +162,10 @@ impl Driver {
         for orphan in orphans {
             let _leaked = Box::into_raw(orphan);
         }
-        if let PoolState::Here(pool) = self.0.pool.replace(PoolState::Refused) {
-            pool.retire(kernel_may_write);
+        for pool in &self.0.pools {
+            if let PoolState::Here(pool) = pool.replace(PoolState::Refused) {
+                pool.retire(kernel_may_write);
+            }
         }
     }
 }

@@ -130,7 +130,7 @@ impl Kernel {
             Kernel::Ring(ring) => ring.register_buffers(address, entries, group, incremental),
             #[cfg(feature = "sim")]
             Kernel::Sim(sim) => {
-                sim.register_buffers(address, entries, incremental);
+                sim.register_buffers(address, entries, group, incremental);
                 Ok(())
             }
         }

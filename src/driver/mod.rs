@@ -48,7 +48,7 @@ mod turn;
 pub(crate) use self::end::StopPlace;
 
 use self::bell::Bell;
-use self::buf_ring::{Pool, PoolConfig};
+use self::buf_ring::{Group, Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::fd::Number;
@@ -96,6 +96,8 @@ pub(crate) struct Config {
     /// Receive buffers where they are filled piece by piece, and where each holds one receive.
     pub(crate) incremental: PoolConfig,
     pub(crate) plain: PoolConfig,
+    /// Receive buffers for datagrams.
+    pub(crate) datagrams: PoolConfig,
     /// Bytes of receives into the heap, and of sends without a copy, that may be in flight.
     pub(crate) heap_receive_bytes_max: u64,
     pub(crate) zero_copy_bytes_max: u64,
@@ -109,7 +111,8 @@ pub(crate) struct Driver(Rc<Inner>);
 
 struct Inner {
     state: RefCell<State>,
-    pool: RefCell<PoolState>,
+    /// One for each [`Group`].
+    pools: [RefCell<PoolState>; Group::ALL.len()],
     starved: RefCell<Starved>,
     bell: Arc<Bell>,
     features: Features,
@@ -148,7 +151,7 @@ struct Parts {
     kernel: Kernel,
     bell: Arc<Bell>,
     bell_poll: Option<i32>,
-    pool: PoolState,
+    pools: [PoolState; 2],
     barred: Barred,
 }
 
@@ -241,20 +244,20 @@ impl Driver {
         };
         let kernel = Kernel::Ring(ring);
         let bell = Arc::new(bell);
-        let mut pool = PoolState::NotYet;
+        let mut pools = Group::ALL.map(|_| PoolState::NotYet);
         if let (Some(restrict), Kernel::Ring(ring)) = (config.restrict, &kernel) {
             // All that is registered comes before the list, which allows no registration.
-            pool = match restrict.receives() {
-                true => receive::make_pool(&kernel, features, config, &bell),
+            pools = Group::ALL.map(|group| match restrict.receives() {
+                true => receive::make_pool(&kernel, group, features, config, &bell),
                 false => PoolState::Refused,
-            };
+            });
             restrict.enable(ring.as_io_uring(), features.missing)?;
         }
         let parts = Parts {
             kernel,
             bell,
             bell_poll,
-            pool,
+            pools,
             barred,
         };
         let driver = Driver::on(parts, features, config);
@@ -270,7 +273,7 @@ impl Driver {
             bell: Arc::new(Bell::to_flag(kernel.bell())),
             kernel: Kernel::Sim(kernel),
             bell_poll: None,
-            pool: PoolState::NotYet,
+            pools: Group::ALL.map(|_| PoolState::NotYet),
             barred: Barred::new(features.missing, features.masked, config.restrict),
         };
         Driver::on(parts, features, config)
@@ -281,7 +284,7 @@ impl Driver {
             kernel,
             bell,
             bell_poll,
-            pool,
+            pools,
             barred,
         } = parts;
         let state = State {
@@ -294,7 +297,7 @@ impl Driver {
         };
         Driver(Rc::new(Inner {
             state: RefCell::new(state),
-            pool: RefCell::new(pool),
+            pools: pools.map(RefCell::new),
             starved: RefCell::default(),
             bell,
             features,
@@ -369,10 +372,14 @@ impl Driver {
     pub(crate) fn stats(&self) -> DriverStats {
         let (state, counters) = (self.0.state.borrow(), &self.0.counters);
         let (overflows, enters) = state.kernel.as_ref().map_or((0, 0), Kernel::counts);
-        let (buffers, available, buffer_bytes) = match &*self.0.pool.borrow() {
-            PoolState::Here(pool) => (pool.count(), pool.available(), pool.bytes()),
-            _ => (0, 0, 0),
-        };
+        let (mut buffers, mut available, mut buffer_bytes) = (0, 0, 0);
+        for pool in &self.0.pools {
+            if let PoolState::Here(pool) = &*pool.borrow() {
+                buffers += pool.count();
+                available += pool.available();
+                buffer_bytes += pool.bytes();
+            }
+        }
         DriverStats {
             submitted: counters.submitted.get(),
             completed: counters.completed.get(),

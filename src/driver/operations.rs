@@ -45,6 +45,7 @@ const OPERATIONS: &[Operation] = &[
     row("recv", opcode::Recv::CODE, "5.6", Restrict::STREAM),
     row("send", opcode::Send::CODE, "5.6", Restrict::STREAM),
     row("sendmsg", opcode::SendMsg::CODE, "5.3", Restrict::STREAM),
+    row("recvmsg", opcode::RecvMsg::CODE, "5.3", Restrict::STREAM),
     row("send_zc", opcode::SendZc::CODE, "6.0", Restrict::STREAM),
     row("openat", opcode::OpenAt::CODE, "5.6", Restrict::ANY_FILE),
     row("openat2", opcode::OpenAt2::CODE, "5.6", Restrict::ANY_FILE),

@@ -6,7 +6,7 @@
 //! without ([`required`]) gives an error that the runtime's builder explains.
 
 use super::bell::Bell;
-use super::buf_ring::{GROUP, Pool, PoolConfig};
+use super::buf_ring::{Group, Pool, PoolConfig};
 use super::operations::{OpSet, maskable_names};
 use super::ring::{Ring, RingConfig};
 use super::slot::Cqe;
@@ -244,11 +244,13 @@ fn receives(ring: &mut Ring, incremental: bool) -> io::Result<bool> {
         len: 4096,
     };
     let bell = Arc::new(Bell::to_ring(ring.as_raw_fd()));
-    let pool = Pool::new(config, incremental, bell, |address, entries| {
-        ring.register_buffers(address, entries, GROUP, incremental)
+    let group = Group::Streams;
+    let pool = Pool::new(config, group, incremental, bell, |address, entries| {
+        ring.register_buffers(address, entries, group.id(), incremental)
     })?;
     let fd = types::Fd(rx.as_raw_fd());
-    ring.push(&opcode::RecvMulti::new(fd, GROUP).build().user_data(TEST));
+    let receive = opcode::RecvMulti::new(fd, group.id()).build();
+    ring.push(&receive.user_data(TEST));
     let mut good = true;
     let mut last = None;
     for text in [&b"first"[..], b"second"] {

@@ -111,6 +111,9 @@ pub(crate) enum Limit {
     Items(usize),
     /// So many bytes, as the sum of the results.
     Bytes(usize),
+    /// So many bytes, where each completion counts as `least` bytes at the least: so there are
+    /// never more than `bytes / least` of them either.
+    Messages { bytes: usize, least: usize },
 }
 
 impl Limit {
@@ -118,12 +121,13 @@ impl Limit {
         match self {
             Limit::Items(_) => 1,
             Limit::Bytes(_) => cqe.result.max(0) as usize,
+            Limit::Messages { least, .. } => least.max(cqe.result.max(0) as usize),
         }
     }
 
     fn max(self) -> usize {
         match self {
-            Limit::Items(max) | Limit::Bytes(max) => max,
+            Limit::Items(max) | Limit::Bytes(max) | Limit::Messages { bytes: max, .. } => max,
         }
     }
 }

@@ -10,8 +10,8 @@ use super::sim;
 use socket2::{SockAddr, SockRef};
 use std::ffi::{CStr, CString};
 use std::io;
-use std::net::{Shutdown, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, ToSocketAddrs};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::ptr::NonNull;
 use std::time::Duration;
 
@@ -19,6 +19,15 @@ use std::time::Duration;
 pub(crate) use std::fs::File as StdFile;
 /// The standard library's permissions, which the crate's own are.
 pub use std::fs::Permissions;
+
+/// Options of UDP sockets, which are control data too.
+pub(crate) const SOL_UDP: libc::c_int = libc::SOL_UDP;
+pub(crate) const UDP_SEGMENT: libc::c_int = 103;
+pub(crate) const UDP_GRO: libc::c_int = 104;
+
+/// Counters of a socket, and the place of the dropped datagrams among them.
+const SO_MEMINFO: libc::c_int = 55;
+const MEMINFO_DROPS: usize = 8;
 
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;
@@ -228,7 +237,6 @@ pub(crate) fn socket(
     kind: socket2::Type,
     protocol: Option<socket2::Protocol>,
 ) -> io::Result<Number> {
-    use std::os::fd::IntoRawFd;
     #[cfg(feature = "sim")]
     if sim::is_here() {
         let protocol = protocol.map_or(0, i32::from);
@@ -236,6 +244,26 @@ pub(crate) fn socket(
     }
     let socket = socket2::Socket::new(domain, kind, protocol)?;
     Ok(Number::new(socket.into_raw_fd()))
+}
+
+/// Two connected, close-on-exec Unix sockets (`socketpair(2)`).
+pub(crate) fn unix_pair(kind: socket2::Type) -> io::Result<[Number; 2]> {
+    #[cfg(feature = "sim")]
+    if sim::is_here() {
+        return sim::calls::unix_pair(kind.into()).map(|pair| pair.map(Number::new));
+    }
+    let (a, b) = socket2::Socket::pair(socket2::Domain::UNIX, kind, None)?;
+    Ok([a, b].map(|socket| Number::new(socket.into_raw_fd())))
+}
+
+/// Another, close-on-exec number of the same open file.
+pub(crate) fn duplicate(fd: BorrowedFd<'_>) -> io::Result<Number> {
+    #[cfg(feature = "sim")]
+    if sim::owns(fd.as_raw_fd()) {
+        return sim::calls::duplicate(fd.as_raw_fd()).map(Number::new);
+    }
+    let fd = fd.try_clone_to_owned()?;
+    Ok(Number::new(fd.into_raw_fd()))
 }
 
 /// Gives a socket a name (`bind(2)`).
@@ -260,6 +288,88 @@ pub(crate) fn take_error(fd: &Fd) -> io::Result<Option<io::Error>> {
 pub(crate) fn sock(fd: &Fd) -> SockRef<'_> {
     simulated!(is_simulated(fd), sim::calls::options(fd));
     SockRef::from(fd)
+}
+
+fn option<T>(fd: &Fd, level: libc::c_int, name: libc::c_int, value: &mut T) -> io::Result<()> {
+    let mut len = size_of::<T>() as libc::socklen_t;
+    let ptr = std::ptr::from_mut(value).cast();
+    // SAFETY: the kernel writes at most `len` bytes to `value`; only plain numbers come here.
+    check(unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, ptr, &mut len) }).map(drop)
+}
+
+/// Whether the kernel joins datagrams of one sender (`UDP_GRO`).
+pub(crate) fn udp_gro(fd: &Fd) -> io::Result<bool> {
+    simulated!(is_simulated(fd), Ok(false));
+    let mut on: libc::c_int = 0;
+    option(fd, SOL_UDP, UDP_GRO, &mut on)?;
+    Ok(on != 0)
+}
+
+/// Sets whether the kernel joins datagrams of one sender.
+pub(crate) fn set_udp_gro(fd: &Fd, on: bool) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
+    );
+    let (on, len) = (libc::c_int::from(on), size_of::<libc::c_int>());
+    let ptr = std::ptr::from_ref(&on).cast();
+    // SAFETY: the kernel reads one number during the call.
+    check(unsafe { libc::setsockopt(fd.as_raw_fd(), SOL_UDP, UDP_GRO, ptr, len as u32) }).map(drop)
+}
+
+/// Takes part in a multicast group, on the interface with this address or one that the kernel
+/// picks (`IP_ADD_MEMBERSHIP`); or ends that.
+pub(crate) fn set_member_v4(
+    fd: &Fd,
+    group: Ipv4Addr,
+    interface: Ipv4Addr,
+    member: bool,
+) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        sim::calls::set_member(fd, group.into(), member)
+    );
+    match member {
+        true => sock(fd).join_multicast_v4(&group, &interface),
+        false => sock(fd).leave_multicast_v4(&group, &interface),
+    }
+}
+
+/// As [`set_member_v4`], on the interface with this index or one that the kernel picks for 0.
+pub(crate) fn set_member_v6(
+    fd: &Fd,
+    group: &Ipv6Addr,
+    interface: u32,
+    member: bool,
+) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        sim::calls::set_member(fd, (*group).into(), member)
+    );
+    match member {
+        true => sock(fd).join_multicast_v6(group, interface),
+        false => sock(fd).leave_multicast_v6(group, interface),
+    }
+}
+
+/// How many datagrams this socket had no room for (`SO_MEMINFO`).
+pub(crate) fn dropped_datagrams(fd: &Fd) -> io::Result<u32> {
+    simulated!(is_simulated(fd), Ok(0));
+    let mut counters = [0u32; MEMINFO_DROPS + 1];
+    option(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut counters)?;
+    Ok(counters[MEMINFO_DROPS])
+}
+
+/// Who has made the other end of a Unix socket (`SO_PEERCRED`): process, user and group.
+pub(crate) fn peer_cred(fd: &Fd) -> io::Result<libc::ucred> {
+    simulated!(is_simulated(fd), sim::calls::peer_cred(fd));
+    let mut cred = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
+    option(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut cred)?;
+    Ok(cred)
 }
 
 /// `shutdown(2)`: the ring would send it to a worker thread, for a call that never waits.

@@ -5,6 +5,7 @@
 //!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► line of the starved
 //! ```
 
+use super::buf_ring::Group;
 use super::kernel::{Kernel, Wait};
 use super::slot::{Cqe, Effect};
 use super::{Driver, PoolState, Queued, bump, gone, note};
@@ -135,8 +136,11 @@ impl Driver {
             return self.take_note(user_data, cqe);
         }
         bump(&self.0.counters.completed);
-        if let PoolState::Here(pool) = &*self.0.pool.borrow() {
-            pool.note(&mut cqe);
+        let group = Group::of(cqe);
+        if let Some(group) = group {
+            if let PoolState::Here(pool) = &*self.pool(group).borrow() {
+                pool.note(&mut cqe);
+            }
         }
         let effect = self.0.state.borrow_mut().slots.complete(user_data, cqe);
         match effect {
@@ -156,7 +160,7 @@ impl Driver {
             Effect::Act(_, orphan) => self.finish(orphan, cqe),
             Effect::Stale => {
                 bump(&self.0.counters.stale);
-                drop(self.with_pool(|pool| pool.take(cqe)));
+                drop(group.map(|group| self.with_pool(group, |pool| pool.take(cqe))));
             }
         }
     }

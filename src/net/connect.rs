@@ -6,19 +6,19 @@ use super::tcp::TcpStream;
 use crate::driver::fd::Fd;
 use crate::driver::submit::Submit;
 use crate::op::{Connect, Deadline};
+use socket2::SockAddr;
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-pub(super) async fn connect(fd: Fd, address: SocketAddr) -> io::Result<TcpStream> {
+/// The descriptor comes back once it is connected.
+pub(super) async fn connect(fd: Fd, address: SockAddr) -> io::Result<Fd> {
     let driver = fd.driver().clone();
-    let fd = Submit::new(&driver, Connect::new(fd, address.into())).await?;
-    Ok(TcpStream::from_fd(fd))
+    Submit::new(&driver, Connect::new(fd, address)).await
 }
 
 pub(super) async fn to_any(host: impl ToSocketAddrs) -> io::Result<TcpStream> {
     first_that_works(host, |address| async move {
-        connect(TcpSocket::for_address(&address)?.into_fd(), address).await
+        TcpSocket::for_address(&address)?.connect(address).await
     })
     .await
 }

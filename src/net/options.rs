@@ -16,8 +16,7 @@ pub(super) fn socket_addr(address: SockAddr) -> io::Result<SocketAddr> {
     })
 }
 
-/// The options that a TCP socket has before and after it is connected; `self.fd()` is the
-/// socket.
+/// What only TCP has, before and after it is connected; `self.fd()` is the socket.
 macro_rules! tcp_options {
     () => {
         /// Whether small segments are sent at once (`TCP_NODELAY`).
@@ -83,6 +82,17 @@ macro_rules! tcp_options {
         pub fn set_user_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
             sys::sock(self.fd()).set_tcp_user_timeout(timeout)
         }
+    };
+}
+
+/// The options and the own address of every socket; `self.fd()` is the socket. The type of
+/// addresses, and how an address is found.
+macro_rules! socket_options {
+    ($address:ty, $to_address:path) => {
+        /// The socket's own address.
+        pub fn local_addr(&self) -> io::Result<$address> {
+            $to_address(sys::local_addr(self.fd())?)
+        }
 
         /// The size of the kernel's send buffer, in bytes (`SO_SNDBUF`; it doubles what was set).
         pub fn send_buffer_size(&self) -> io::Result<u32> {
@@ -109,6 +119,16 @@ macro_rules! tcp_options {
             sys::sock(self.fd()).set_recv_buffer_size(bytes as usize)
         }
 
+        /// The error that the socket has stored, and takes it away (`SO_ERROR`).
+        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+            sys::take_error(self.fd())
+        }
+    };
+}
+
+/// The options of internet sockets; `self.fd()` is the socket.
+macro_rules! ip_options {
+    () => {
         /// The time to live of outgoing IPv4 packets (`IP_TTL`).
         pub fn ttl(&self) -> io::Result<u32> {
             sys::sock(self.fd()).ttl_v4()
@@ -148,17 +168,38 @@ macro_rules! tcp_options {
         pub fn bind_device(&self, interface: Option<&[u8]>) -> io::Result<()> {
             sys::sock(self.fd()).bind_device(interface)
         }
+    };
+}
 
-        /// The socket's own address.
-        pub fn local_addr(&self) -> io::Result<SocketAddr> {
-            socket_addr(sys::local_addr(self.fd())?)
+/// The traits of a socket with the methods `fd` and `local_addr`, and of a connected one the name
+/// of the method that says to whom.
+macro_rules! socket_traits {
+    ($socket:ident $(, $peer_addr:ident)?) => {
+        impl AsFd for $socket {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.fd().as_fd()
+            }
         }
 
-        /// The error that the socket has stored, and takes it away (`SO_ERROR`).
-        pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-            sys::take_error(self.fd())
+        impl AsRawFd for $socket {
+            fn as_raw_fd(&self) -> RawFd {
+                self.fd().as_raw_fd()
+            }
+        }
+
+        impl fmt::Debug for $socket {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut debug = f.debug_struct(stringify!($socket));
+                if let Ok(address) = self.local_addr() {
+                    debug.field("addr", &address);
+                }
+                $(if let Ok(peer) = self.$peer_addr() {
+                    debug.field("peer", &peer);
+                })?
+                debug.field("fd", &self.as_raw_fd()).finish()
+            }
         }
     };
 }
 
-pub(super) use tcp_options;
+pub(super) use {ip_options, socket_options, socket_traits, tcp_options};

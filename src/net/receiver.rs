@@ -8,17 +8,19 @@
 //!                                                   ▲
 //!   Ready (too much such memory is in use: it waits for bytes first)
 //!   Late: a `read_owned` was dropped in flight; what it receives is the next chunk
+//!   WithFds: one receive that takes descriptors along; who reads without asking drops those
 //! ```
 //! Only one receive of a stream is in flight at a time: two would complete in any order.
 
+use super::datagram::fds_lost;
 use super::owned_read::LateRead;
-use crate::driver::buf_ring::RecvBuf;
+use crate::driver::buf_ring::{Group, RecvBuf};
 use crate::driver::fd::Fd;
 use crate::driver::limits::Lent;
 use crate::driver::operations::Failure;
 use crate::driver::starved::{Place, Turn};
 use crate::driver::submit::{Submit, SubmitMulti};
-use crate::op::{Readiness, Received, RecvHeap, RecvMulti};
+use crate::op::{CONTROL_OF_FDS, Readiness, Received, RecvHeap, RecvMsg, RecvMulti};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
@@ -47,6 +49,8 @@ enum Mode {
     Heap(Submit<RecvHeap>),
     /// Until something has come, so that no memory waits for it.
     Ready(Submit<Readiness>),
+    /// Boxed: streams that never take descriptors shall not be larger for it.
+    WithFds(Box<Submit<RecvMsg>>),
     Late(Box<dyn LateRead>),
     /// A `read_owned` is in flight; seen by another read only if it was forgotten.
     Lent,
@@ -59,6 +63,7 @@ impl std::fmt::Debug for Mode {
             Mode::InLine(_) => "InLine",
             Mode::Heap(_) => "Heap",
             Mode::Ready(_) => "Ready",
+            Mode::WithFds(_) => "WithFds",
             Mode::Late(_) => "Late",
             Mode::Lent => "Lent",
         })
@@ -149,7 +154,16 @@ impl Receiver {
                     match &result {
                         // Cancelled by a `read_owned` that was dropped before it began.
                         Err(error) if is_cancelled(error) => {}
-                        _ => return Poll::Ready(self.taken(result, bytes)),
+                        _ => return Poll::Ready(result.map(|_| self.taken(bytes.into()))),
+                    }
+                }
+                Mode::WithFds(submit) => {
+                    let result = ready!(Pin::new(submit).poll(cx));
+                    self.mode = Mode::Multi;
+                    match result {
+                        Err(error) if is_cancelled(&error) => {}
+                        Err(error) => return Poll::Ready(Err(error)),
+                        Ok(message) => return Poll::Ready(Ok(self.taken(message.bytes))),
                     }
                 }
                 Mode::Ready(submit) => {
@@ -165,25 +179,23 @@ impl Receiver {
                     match result {
                         Err(error) if is_cancelled(&error) => {}
                         Err(error) => return Poll::Ready(Err(error)),
-                        Ok(bytes) => return Poll::Ready(self.taken(Ok(bytes.len()), bytes)),
+                        Ok(bytes) => return Poll::Ready(Ok(self.taken(bytes.into()))),
                     }
                 }
             }
         }
     }
 
-    fn taken(&mut self, result: io::Result<usize>, bytes: Vec<u8>) -> io::Result<Option<RecvBuf>> {
-        if result? == 0 {
-            self.eof = true;
-            return Ok(None);
-        }
-        Ok(Some(RecvBuf::from(bytes)))
+    /// What came outside of the multishot receive; nothing is the end.
+    fn taken(&mut self, bytes: RecvBuf) -> Option<RecvBuf> {
+        self.eof = bytes.is_empty();
+        (!self.eof).then_some(bytes)
     }
 
     /// Whether buffers are there for the multishot receive; sets the mode if not.
     fn may_arm(&mut self) -> bool {
         let driver = self.fd.driver();
-        match driver.with_pool(|pool| pool.available() > 0) {
+        match driver.with_pool(Group::Streams, |pool| pool.available() > 0) {
             Some(true) => return true,
             Some(false) => self.mode = Mode::InLine(Place::default()),
             None => self.mode = self.heap_receive(),
@@ -316,23 +328,54 @@ impl Receiver {
             Mode::Heap(submit) => {
                 submit.cancel();
                 let (result, bytes) = ready!(Pin::new(submit).poll(cx));
-                result.map(|_| Some(bytes))
+                result.map(|_| Some(bytes.into()))
+            }
+            Mode::WithFds(submit) => {
+                submit.cancel();
+                ready!(Pin::new(submit).poll(cx)).map(|message| Some(message.bytes))
             }
             Mode::Ready(_) => Ok(None),
             Mode::Lent => return Poll::Ready(Err(forgotten())),
             // It was cancelled when it was adopted.
-            Mode::Late(late) => ready!(late.poll_late(cx)).map(Some),
+            Mode::Late(late) => ready!(late.poll_late(cx)).map(|bytes| Some(bytes.into())),
         };
         self.mode = Mode::Multi;
         match settled {
             Ok(None) => Poll::Ready(Ok(false)),
             Ok(Some(bytes)) => {
-                self.current = self.taken(Ok(bytes.len()), bytes)?;
+                self.current = self.taken(bytes);
                 Poll::Ready(Ok(true))
             }
             Err(error) if is_cancelled(&error) => Poll::Ready(Ok(false)),
             Err(error) => Poll::Ready(Err(error)),
         }
+    }
+
+    /// Waits until something can be read, and gives the descriptors that came with its first
+    /// byte.
+    pub(super) fn poll_with_fds(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Vec<Fd>>> {
+        let message = loop {
+            let Mode::WithFds(submit) = &mut self.mode else {
+                if ready!(self.poll_stop(cx))? {
+                    return Poll::Ready(Ok(Vec::new()));
+                }
+                let op = RecvMsg::new(self.fd.clone(), HEAP_BYTES, CONTROL_OF_FDS);
+                self.mode = Mode::WithFds(Box::new(Submit::new(self.fd.driver(), op)));
+                continue;
+            };
+            let result = ready!(Pin::new(submit).poll(cx));
+            self.mode = Mode::Multi;
+            match result {
+                // Cancelled by a `read_owned` that was dropped before it began.
+                Err(error) if is_cancelled(&error) => {}
+                result => break result?,
+            }
+        };
+        self.current = self.taken(message.bytes);
+        Poll::Ready(match message.fds_lost {
+            true => Err(fds_lost()),
+            false => Ok(message.fds),
+        })
     }
 
     /// A `read_owned` begins, or has come to its end.

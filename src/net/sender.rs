@@ -9,7 +9,7 @@ use crate::buf::{BufResult, IoBuf, Slice};
 use crate::driver::fd::Fd;
 use crate::driver::submit::{Submit, SubmitMulti};
 use crate::driver::sys;
-use crate::op::{Send, SendQueue, SendVectored, SendZc, SendZcItem};
+use crate::op::{Send, SendMsg, SendQueue, SendVectored, SendZc, SendZcItem};
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -208,6 +208,13 @@ impl Sender {
         }
         let op = SendVectored::new(self.fd.clone(), bufs);
         self.tearing(Submit::new(self.fd.driver(), op)).await
+    }
+
+    /// The descriptors go with the first byte.
+    pub(super) async fn send_with_fds(&self, bytes: Vec<u8>, fds: Vec<Fd>) -> io::Result<usize> {
+        self.ready_to_send().await?;
+        let op = SendMsg::new(self.fd.clone(), bytes, None).passing(fds);
+        self.tearing(Submit::new(self.fd.driver(), op)).await.0
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {

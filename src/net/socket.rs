@@ -2,7 +2,7 @@
 
 use super::connect;
 use super::listener::TcpListener;
-use super::options::{socket_addr, tcp_options};
+use super::options::{ip_options, socket_addr, socket_options, socket_traits, tcp_options};
 use super::tcp::TcpStream;
 use crate::driver::Driver;
 use crate::driver::fd::Fd;
@@ -80,6 +80,8 @@ impl TcpSocket {
     }
 
     tcp_options!();
+    socket_options!(SocketAddr, socket_addr);
+    ip_options!();
 
     /// Whether an address that is still winding down may be bound (`SO_REUSEADDR`).
     pub fn reuseaddr(&self) -> io::Result<bool> {
@@ -117,7 +119,8 @@ impl TcpSocket {
     /// # Cancel safety
     /// Dropping it leaves nothing behind: the late connection closes itself.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        connect::connect(self.fd, address).await
+        let fd = connect::connect(self.fd, address.into()).await?;
+        Ok(TcpStream::from_fd(fd))
     }
 
     /// Takes connections from now on; `backlog` of them may wait in the kernel.
@@ -131,22 +134,4 @@ impl TcpSocket {
     }
 }
 
-impl AsFd for TcpSocket {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-}
-
-impl AsRawFd for TcpSocket {
-    fn as_raw_fd(&self) -> RawFd {
-        self.fd.as_raw_fd()
-    }
-}
-
-impl fmt::Debug for TcpSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TcpSocket")
-            .field("fd", &self.fd.as_raw_fd())
-            .finish()
-    }
-}
+socket_traits!(TcpSocket);

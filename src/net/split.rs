@@ -3,14 +3,19 @@
 use super::options::socket_addr;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use super::tcp::{TcpStream, read_exact, write_all};
+use super::stream::{read_exact, write_all};
+use super::tcp::TcpStream;
+use super::unix_addr::unix_addr;
+use super::unix_stream::UnixStream;
 use crate::buf::{BufResult, IoBuf};
 use crate::driver::buf_ring::RecvBuf;
 use crate::driver::sys;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
+use std::os::unix::net::SocketAddr as UnixAddr;
 
 /// The reading direction, borrowed; made by [`TcpStream::split`].
 ///
@@ -21,8 +26,9 @@ use std::net::SocketAddr;
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct ReadHalf<'a> {
+pub struct ReadHalf<'a, S = TcpStream> {
     pub(super) rx: &'a mut Receiver,
+    of: PhantomData<fn() -> S>,
 }
 
 /// The writing direction, borrowed; made by [`TcpStream::split`].
@@ -34,8 +40,9 @@ pub struct ReadHalf<'a> {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct WriteHalf<'a> {
+pub struct WriteHalf<'a, S = TcpStream> {
     pub(super) tx: &'a mut Sender,
+    of: PhantomData<fn() -> S>,
 }
 
 /// The reading direction, owned; made by [`TcpStream::into_split`].
@@ -51,8 +58,9 @@ pub struct WriteHalf<'a> {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct OwnedReadHalf {
+pub struct OwnedReadHalf<S = TcpStream> {
     pub(super) rx: Receiver,
+    of: PhantomData<fn() -> S>,
 }
 
 /// The writing direction, owned; made by [`TcpStream::into_split`]. Dropping it shuts down
@@ -66,9 +74,23 @@ pub struct OwnedReadHalf {
 /// # Ok(()) }
 /// ```
 #[derive(Debug)]
-pub struct OwnedWriteHalf {
+pub struct OwnedWriteHalf<S = TcpStream> {
     /// Taken out by `forget` and `reunite`.
     pub(super) tx: Option<Sender>,
+    of: PhantomData<fn() -> S>,
+}
+
+pub(super) fn halves<'a, S>(
+    rx: &'a mut Receiver,
+    tx: &'a mut Sender,
+) -> (ReadHalf<'a, S>, WriteHalf<'a, S>) {
+    let of = PhantomData;
+    (ReadHalf { rx, of }, WriteHalf { tx, of })
+}
+
+pub(super) fn owned_halves<S>(rx: Receiver, tx: Sender) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
+    let (of, tx) = (PhantomData, Some(tx));
+    (OwnedReadHalf { rx, of }, OwnedWriteHalf { tx, of })
 }
 
 macro_rules! read_methods {
@@ -96,36 +118,15 @@ macro_rules! read_methods {
         pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
             read_exact(&mut self.rx, buf).await
         }
-
-        /// The peer's address.
-        pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-            socket_addr(sys::peer_addr(self.rx.fd())?)
-        }
     };
 }
 
-impl ReadHalf<'_> {
+impl<S> ReadHalf<'_, S> {
     read_methods!();
 }
 
-impl OwnedReadHalf {
+impl<S> OwnedReadHalf<S> {
     read_methods!();
-
-    /// The whole stream again.
-    ///
-    /// # Errors
-    /// [`ReuniteError`] with both halves, if they are not of one stream.
-    #[allow(clippy::result_large_err, reason = "the halves themselves come back")]
-    pub fn reunite(self, write: OwnedWriteHalf) -> Result<TcpStream, ReuniteError> {
-        let mut write = write;
-        match write.tx.take() {
-            Some(tx) if tx.fd().same(self.rx.fd()) => Ok(TcpStream { rx: self.rx, tx }),
-            tx => {
-                write.tx = tx;
-                Err(ReuniteError(self, write))
-            }
-        }
-    }
 }
 
 macro_rules! write_methods {
@@ -185,15 +186,10 @@ macro_rules! write_methods {
         pub async fn shutdown(&mut self) -> io::Result<()> {
             poll_fn(|cx| self.$tx().poll_shutdown(cx)).await
         }
-
-        /// The peer's address.
-        pub fn peer_addr(&mut self) -> io::Result<SocketAddr> {
-            socket_addr(sys::peer_addr(self.$tx().fd())?)
-        }
     };
 }
 
-impl WriteHalf<'_> {
+impl<S> WriteHalf<'_, S> {
     write_methods!(sender);
 
     pub(super) fn sender(&mut self) -> &mut Sender {
@@ -201,7 +197,7 @@ impl WriteHalf<'_> {
     }
 }
 
-impl OwnedWriteHalf {
+impl<S> OwnedWriteHalf<S> {
     write_methods!(sender);
 
     pub(super) fn sender(&mut self) -> &mut Sender {
@@ -216,13 +212,67 @@ impl OwnedWriteHalf {
     }
 }
 
-impl Drop for OwnedWriteHalf {
+impl<S> Drop for OwnedWriteHalf<S> {
     fn drop(&mut self) {
         if let Some(tx) = &mut self.tx {
             tx.shutdown_in_background();
         }
     }
 }
+
+/// What depends on the kind of stream: its addresses, and how the halves become one again.
+macro_rules! halves_of {
+    ($stream:ident, $address:ty, $to_address:path) => {
+        impl ReadHalf<'_, $stream> {
+            /// The peer's address.
+            pub fn peer_addr(&self) -> io::Result<$address> {
+                $to_address(sys::peer_addr(self.rx.fd())?)
+            }
+        }
+
+        impl WriteHalf<'_, $stream> {
+            /// The peer's address.
+            pub fn peer_addr(&self) -> io::Result<$address> {
+                $to_address(sys::peer_addr(self.tx.fd())?)
+            }
+        }
+
+        impl OwnedReadHalf<$stream> {
+            /// The peer's address.
+            pub fn peer_addr(&self) -> io::Result<$address> {
+                $to_address(sys::peer_addr(self.rx.fd())?)
+            }
+
+            /// The whole stream again.
+            ///
+            /// # Errors
+            /// [`ReuniteError`] with both halves, if they are not of one stream.
+            #[allow(clippy::result_large_err, reason = "the halves themselves come back")]
+            pub fn reunite(
+                self,
+                mut write: OwnedWriteHalf<$stream>,
+            ) -> Result<$stream, ReuniteError<$stream>> {
+                match write.tx.take() {
+                    Some(tx) if tx.fd().same(self.rx.fd()) => Ok($stream { rx: self.rx, tx }),
+                    tx => {
+                        write.tx = tx;
+                        Err(ReuniteError(self, write))
+                    }
+                }
+            }
+        }
+
+        impl OwnedWriteHalf<$stream> {
+            /// The peer's address.
+            pub fn peer_addr(&mut self) -> io::Result<$address> {
+                $to_address(sys::peer_addr(self.sender().fd())?)
+            }
+        }
+    };
+}
+
+halves_of!(TcpStream, SocketAddr, socket_addr);
+halves_of!(UnixStream, UnixAddr, unix_addr);
 
 /// The halves are of different streams; here they are again.
 ///
@@ -235,17 +285,17 @@ impl Drop for OwnedWriteHalf {
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct ReuniteError(
+pub struct ReuniteError<S = TcpStream>(
     /// The reading half.
-    pub OwnedReadHalf,
+    pub OwnedReadHalf<S>,
     /// The writing half.
-    pub OwnedWriteHalf,
+    pub OwnedWriteHalf<S>,
 );
 
-impl fmt::Display for ReuniteError {
+impl<S> fmt::Display for ReuniteError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the two halves are not of one stream")
     }
 }
 
-impl std::error::Error for ReuniteError {}
+impl<S: fmt::Debug> std::error::Error for ReuniteError<S> {}

@@ -9,6 +9,7 @@ use super::receiver::Receiver;
 use super::sender::Sender;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
+use super::unix_stream::UnixStream;
 use std::io;
 use std::pin::Pin;
 #[cfg(any(feature = "tokio-io", feature = "hyper"))]
@@ -24,45 +25,51 @@ trait Writes: Unpin {
     fn sender_mut(&mut self) -> &mut Sender;
 }
 
-impl Reads for TcpStream {
-    fn receiver(&mut self) -> &mut Receiver {
-        &mut self.rx
-    }
+macro_rules! reads_and_writes {
+    ($($stream:ident),*) => {$(
+        impl Reads for $stream {
+            fn receiver(&mut self) -> &mut Receiver {
+                &mut self.rx
+            }
+        }
+
+        impl Writes for $stream {
+            fn sender_mut(&mut self) -> &mut Sender {
+                &mut self.tx
+            }
+        }
+    )*};
 }
 
-impl Writes for TcpStream {
-    fn sender_mut(&mut self) -> &mut Sender {
-        &mut self.tx
-    }
-}
+reads_and_writes!(TcpStream, UnixStream);
 
-impl Reads for ReadHalf<'_> {
+impl<S> Reads for ReadHalf<'_, S> {
     fn receiver(&mut self) -> &mut Receiver {
         self.rx
     }
 }
 
-impl Writes for WriteHalf<'_> {
+impl<S> Writes for WriteHalf<'_, S> {
     fn sender_mut(&mut self) -> &mut Sender {
         self.sender()
     }
 }
 
-impl Reads for OwnedReadHalf {
+impl<S> Reads for OwnedReadHalf<S> {
     fn receiver(&mut self) -> &mut Receiver {
         &mut self.rx
     }
 }
 
-impl Writes for OwnedWriteHalf {
+impl<S> Writes for OwnedWriteHalf<S> {
     fn sender_mut(&mut self) -> &mut Sender {
         self.sender()
     }
 }
 
 macro_rules! impl_futures_read {
-    ($($type:ty),*) => {$(
-        impl futures_io::AsyncRead for $type {
+    ($($type:ty $(, $kind:ident)?);*) => {$(
+        impl$(<$kind>)? futures_io::AsyncRead for $type {
             fn poll_read(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -72,7 +79,7 @@ macro_rules! impl_futures_read {
             }
         }
 
-        impl futures_io::AsyncBufRead for $type {
+        impl$(<$kind>)? futures_io::AsyncBufRead for $type {
             fn poll_fill_buf(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -86,7 +93,7 @@ macro_rules! impl_futures_read {
         }
 
         #[cfg(feature = "tokio-io")]
-        impl tokio::io::AsyncRead for $type {
+        impl$(<$kind>)? tokio::io::AsyncRead for $type {
             fn poll_read(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -102,7 +109,7 @@ macro_rules! impl_futures_read {
         }
 
         #[cfg(feature = "tokio-io")]
-        impl tokio::io::AsyncBufRead for $type {
+        impl$(<$kind>)? tokio::io::AsyncBufRead for $type {
             fn poll_fill_buf(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -132,8 +139,8 @@ fn fill_some<'a>(
 }
 
 macro_rules! impl_futures_write {
-    ($($type:ty),*) => {$(
-        impl futures_io::AsyncWrite for $type {
+    ($($type:ty $(, $kind:ident)?);*) => {$(
+        impl$(<$kind>)? futures_io::AsyncWrite for $type {
             fn poll_write(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -166,7 +173,7 @@ macro_rules! impl_futures_write {
         }
 
         #[cfg(feature = "tokio-io")]
-        impl tokio::io::AsyncWrite for $type {
+        impl$(<$kind>)? tokio::io::AsyncWrite for $type {
             fn poll_write(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -204,54 +211,63 @@ macro_rules! impl_futures_write {
     )*};
 }
 
-impl_futures_read!(TcpStream, ReadHalf<'_>, OwnedReadHalf);
-impl_futures_write!(TcpStream, WriteHalf<'_>, OwnedWriteHalf);
+impl_futures_read!(TcpStream; UnixStream; ReadHalf<'_, S>, S; OwnedReadHalf<S>, S);
+impl_futures_write!(TcpStream; UnixStream; WriteHalf<'_, S>, S; OwnedWriteHalf<S>, S);
 
 #[cfg(feature = "hyper")]
-impl hyper::rt::Read for TcpStream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        mut buf: hyper::rt::ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        let chunk = ready!(fill_some(&mut self.rx, cx, buf.remaining()))?;
-        buf.put_slice(chunk);
-        let n = chunk.len();
-        self.rx.consume(n);
-        Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(feature = "hyper")]
-impl hyper::rt::Write for TcpStream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.tx.poll_write_through(cx, &[io::IoSlice::new(buf)])
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.tx.poll_write_through(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.tx.poll_flush(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            _ => Poll::Ready(Ok(())),
+macro_rules! impl_hyper {
+    ($($type:ty),*) => {$(
+        impl hyper::rt::Read for $type {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                mut buf: hyper::rt::ReadBufCursor<'_>,
+            ) -> Poll<io::Result<()>> {
+                let chunk = ready!(fill_some(&mut self.rx, cx, buf.remaining()))?;
+                buf.put_slice(chunk);
+                let n = chunk.len();
+                self.rx.consume(n);
+                Poll::Ready(Ok(()))
+            }
         }
-    }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tx.poll_shutdown(cx)
-    }
+        impl hyper::rt::Write for $type {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                self.tx.poll_write_through(cx, &[io::IoSlice::new(buf)])
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.tx.poll_write_through(cx, bufs)
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                match self.tx.poll_flush(cx) {
+                    Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                    _ => Poll::Ready(Ok(())),
+                }
+            }
+
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                self.tx.poll_shutdown(cx)
+            }
+        }
+    )*};
 }
+
+#[cfg(feature = "hyper")]
+impl_hyper!(TcpStream, UnixStream);

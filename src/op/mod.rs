@@ -13,6 +13,7 @@
 
 mod deadline;
 mod file;
+mod message;
 mod path;
 #[cfg(feature = "signal")]
 mod poll;
@@ -22,6 +23,9 @@ mod socket;
 pub(crate) use deadline::Deadline;
 pub(crate) use file::{
     Allocate, Bytes, Fsync, Read, Readiness, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
+};
+pub(crate) use message::{
+    Arrived, CONTROL_OF_FDS, CONTROL_OF_SEGMENTS, FDS_MAX, Message, RecvMsg, RecvMsgMulti, SendMsg,
 };
 pub(crate) use path::{
     Link, MakeDir, Metadata, OpenAt, OpenBeneath, OpenTemp, Remove, Rename, Stat, StatTarget,

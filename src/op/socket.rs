@@ -6,7 +6,7 @@ use super::clamp;
 use super::file::{PIECES_MAX, Pieces, filled};
 use super::path::new_fd;
 use crate::buf::{BufResult, IoBuf, IoBufMut};
-use crate::driver::buf_ring::{GROUP, RecvBuf};
+use crate::driver::buf_ring::{Group, RecvBuf};
 use crate::driver::fd::Fd;
 use crate::driver::limits::Lent;
 use crate::driver::slot::{Cqe, Limit};
@@ -106,7 +106,7 @@ pub(crate) struct RecvMulti {
 // SAFETY: the entry has no pointers; the buffers are the driver's pool, which outlives it.
 unsafe impl Op for RecvMulti {
     fn prepare(&mut self) -> squeue::Entry {
-        opcode::RecvMulti::new(self.fd.target(), GROUP).build()
+        opcode::RecvMulti::new(self.fd.target(), Group::Streams.id()).build()
     }
 }
 
@@ -114,7 +114,9 @@ impl Multi for RecvMulti {
     type Item = Received;
 
     fn item(&mut self, cqe: Cqe) -> Received {
-        let chunk = self.fd.driver().with_pool(|pool| pool.take(cqe)).flatten();
+        let driver = self.fd.driver();
+        let chunk = driver.with_pool(Group::Streams, |pool| pool.take(cqe));
+        let chunk = chunk.flatten();
         match (cqe.count(), chunk) {
             (Ok(n), Some(chunk)) if n > 0 => Received::Data(chunk),
             (Ok(0), _) => Received::Eof,

@@ -5,7 +5,7 @@ use super::core::{Core, CoreConfig};
 use super::handle::Shared;
 use super::workers::{Place, Workers, pin};
 use crate::driver;
-use crate::driver::buf_ring::PoolConfig;
+use crate::driver::buf_ring::{MESSAGE_HEAD_BYTES, PoolConfig};
 use crate::driver::refusal::BuildError;
 use crate::driver::restrict::Restrict;
 use crate::driver::sys;
@@ -88,6 +88,7 @@ impl Builder {
                 heap_receive_bytes_max: 64 << 20,
                 zero_copy_bytes_max: 64 << 20,
                 restrict: None,
+                datagrams: datagrams(256, 64 * KIB),
             },
             budget_polls: 256,
             budget_micros: 500,
@@ -170,6 +171,15 @@ impl Builder {
     /// default. Sends beyond that copy.
     pub fn zero_copy_bytes(mut self, bytes: u64) -> Builder {
         self.core.driver.zero_copy_bytes_max = bytes;
+        self
+    }
+
+    /// Receive buffers for datagrams of each core: how many (a power of two up to 32768), for
+    /// datagrams of how many bytes at most; 256 for 64 KiB by default. Only pages that were
+    /// filled take memory. Longer datagrams are cut off, unless their socket
+    /// [says otherwise](crate::net::UdpSocket::set_datagram_len_max).
+    pub fn datagram_buffers(mut self, count: u16, bytes: u32) -> Builder {
+        self.core.driver.datagrams = datagrams(count, bytes);
         self
     }
 
@@ -262,7 +272,7 @@ impl Builder {
 
     fn check(&self, cores: usize) -> Result<(), BuildError> {
         let driver = &self.core.driver;
-        let pool = driver.incremental;
+        let (pool, messages) = (driver.incremental, driver.datagrams);
         let problem = if cores == 0 {
             "a runtime needs at least one core".to_string()
         } else if cores > CORES_MAX {
@@ -295,6 +305,13 @@ impl Builder {
                 "recv_buffers must have 64 bytes to 1 GiB each, not {}",
                 pool.len
             )
+        } else if !messages.count.is_power_of_two() || messages.count > 1 << 15 {
+            format!(
+                "the count of datagram_buffers must be a power of two, not {}",
+                messages.count
+            )
+        } else if messages.len <= MESSAGE_HEAD_BYTES || messages.len > 1 << 30 {
+            "datagram_buffers must have 1 byte to 1 GiB each".to_string()
         } else if self.core.budget_polls == 0 {
             "a budget of no polls would run no task".to_string()
         } else {
@@ -316,6 +333,15 @@ impl Builder {
         };
         (0..cores).map(place).collect()
     }
+}
+
+/// Each buffer has room for what comes with a datagram, too.
+fn datagrams(count: u16, bytes: u32) -> PoolConfig {
+    let len = match bytes {
+        0 => 0,
+        bytes => bytes.saturating_add(MESSAGE_HEAD_BYTES),
+    };
+    PoolConfig { count, len }
 }
 
 /// Lets the thread of core 0 run where it could before, once the runtime is gone.

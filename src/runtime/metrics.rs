@@ -48,7 +48,7 @@ pub struct Metrics {
     pub overflows: u64,
     /// Completions that belong to no operation.
     pub stale_completions: u64,
-    /// Receive buffers in all; 0 before the first receive.
+    /// Receive buffers in all, those for datagrams among them; 0 before the first receive.
     pub buffers: u64,
     /// Receive buffers that the kernel can fill, now.
     pub buffers_available: u64,

@@ -2,7 +2,7 @@
 
 use super::core::{Core, CoreConfig, Running};
 use super::handle::{Handle, Shared};
-use crate::driver::buf_ring::PoolConfig;
+use crate::driver::buf_ring::{MESSAGE_HEAD_BYTES, PoolConfig};
 use crate::driver::probe::Features;
 use crate::driver::sim::World;
 use crate::driver::{self, Driver};
@@ -57,6 +57,11 @@ pub(crate) fn build(
             workers: [1, 1],
             incremental: pool,
             plain: pool,
+            // A datagram of 64 KiB fits: a shorter buffer would cut it off.
+            datagrams: PoolConfig {
+                count: sizes.buffers,
+                len: (64 << 10) + MESSAGE_HEAD_BYTES,
+            },
             heap_receive_bytes_max: 64 << 20,
             zero_copy_bytes_max: 64 << 20,
             restrict: None,

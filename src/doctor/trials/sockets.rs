@@ -1,7 +1,7 @@
 //! Trials of operations on sockets, of waiting and of cancelling, over loopback or a pair.
 
 use super::{How, Place, Row, Tried, Trouble, check, feature, given, next, row};
-use crate::driver::buf_ring::Pool;
+use crate::driver::buf_ring::{Group, Pool};
 use crate::driver::fd::Fd;
 use crate::driver::submit::{Submit, SubmitMulti};
 use crate::driver::{survey, sys};
@@ -199,7 +199,11 @@ async fn recv(place: &Place) -> Tried {
 /// Two pieces and the end, by one receive into the core's buffers.
 async fn recv_multishot(place: &Place) -> Tried {
     let (fd, peer) = pair(place)?;
-    if place.driver.with_pool(Pool::available).is_none() {
+    if place
+        .driver
+        .with_pool(Group::Streams, Pool::available)
+        .is_none()
+    {
         return Err(Trouble::NotTried(
             "there is no memory for receive buffers".into(),
         ));

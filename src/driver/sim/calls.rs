@@ -57,6 +57,60 @@ pub(crate) fn close(number: RawFd) -> io::Result<()> {
     closed.map_err(error)
 }
 
+pub(crate) fn unix_pair(kind: i32) -> io::Result<[RawFd; 2]> {
+    let here = here();
+    let mut state = here.world.0.borrow_mut();
+    let host = state.hosts[here.host].id;
+    let pair = state
+        .net
+        .socketpair(host, libc::AF_UNIX, kind)
+        .map_err(error)?;
+    let mut install = |id| {
+        let what = What::Socket {
+            id,
+            kind: [libc::AF_UNIX, kind, 0],
+            options: OnceCell::new(),
+        };
+        state.install(here.host, what).map_err(error)
+    };
+    let (first, second) = (install(pair.0)?, install(pair.1));
+    match second {
+        Ok(second) => Ok([first, second]),
+        Err(error) => {
+            let _ = state.close_number(here.host, first);
+            Err(error)
+        }
+    }
+}
+
+/// Another number of the same open file.
+pub(crate) fn duplicate(number: RawFd) -> io::Result<RawFd> {
+    let Here { world, .. } = here();
+    let host = ((number - NUMBER_MIN) / NUMBERS_PER_HOST) as usize;
+    let mut state = world.0.borrow_mut();
+    let object = state.object(host, number).map_err(error)?;
+    match state.has_number(host) {
+        true => Ok(state.install_object(host, object)),
+        false => Err(error(libc::EMFILE)),
+    }
+}
+
+pub(crate) fn peer_cred(fd: &Fd) -> io::Result<libc::ucred> {
+    with(fd, |state, object| {
+        let (pid, uid, gid) = state.net.peer_credentials(object.socket()?)?;
+        let pid = pid as i32;
+        Ok(libc::ucred { pid, uid, gid })
+    })
+}
+
+/// Joins or leaves a multicast group.
+pub(crate) fn set_member(fd: &Fd, group: IpAddr, member: bool) -> io::Result<()> {
+    with(fd, |state, object| match member {
+        true => state.net.join(object.socket()?, group),
+        false => state.net.leave(object.socket()?, group),
+    })
+}
+
 /// The socket that keeps this one's options.
 pub(crate) fn options(fd: &Fd) -> SockRef<'_> {
     let number = with(fd, |_, object| match &object.what {

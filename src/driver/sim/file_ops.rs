@@ -140,6 +140,11 @@ impl State {
             opcode::UnlinkAt::CODE => {
                 let (at, path) = (dir(self, 0)?, memory::c_str(sqe.addr));
                 let directory = sqe.op_flags as i32 & libc::AT_REMOVEDIR != 0;
+                // The name of a Unix socket stands in the network's table, not on the disk.
+                let net_id = self.hosts[host].id;
+                if !directory && self.net.unbind_path(net_id, &path).is_ok() {
+                    return Ok(0);
+                }
                 let disk = &mut self.hosts[host].disk;
                 disk.remove(at, &path, directory, now).map(|()| 0)
             }

@@ -264,9 +264,16 @@ impl SimKernel {
         (core.overflows, core.enters)
     }
 
-    pub(crate) fn register_buffers(&self, address: u64, entries: u16, incremental: bool) {
+    pub(crate) fn register_buffers(
+        &self,
+        address: u64,
+        entries: u16,
+        group: u16,
+        incremental: bool,
+    ) {
         let buffers = BufferRing::new(address, entries, incremental);
-        self.world.0.borrow_mut().cores[self.core].buffers = Some(buffers);
+        let core = &mut self.world.0.borrow_mut().cores[self.core];
+        core.buffers.insert(group, buffers);
     }
 }
 
@@ -560,7 +567,7 @@ impl State {
                 self.end(core, op, -libc::ECANCELED, 0);
             }
         }
-        self.cores[core].buffers = None;
+        self.cores[core].buffers.clear();
     }
 
     fn describe(&self, op: &state::Op) -> String {

@@ -39,7 +39,7 @@ impl State {
             overflow: VecDeque::new(),
             ops: BTreeMap::new(),
             poked: BTreeSet::new(),
-            buffers: None,
+            buffers: BTreeMap::new(),
             sleeps: None,
             rung: std::sync::Arc::default(),
             not_before: 0,
@@ -375,6 +375,6 @@ impl State {
                 }
             }
         }
-        self.cores[core].buffers = None;
+        self.cores[core].buffers.clear();
     }
 }

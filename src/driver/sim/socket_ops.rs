@@ -168,15 +168,15 @@ impl State {
     }
 
     /// The room of the next provided buffer; `None` is `ENOBUFS`.
-    fn provided(&mut self, core: usize) -> Option<usize> {
+    fn provided(&mut self, core: usize, group: u16) -> Option<usize> {
         if self.roll(|faults| faults.no_buffers) {
             return None;
         }
-        self.cores[core].buffers.as_ref()?.room()
+        self.cores[core].buffers.get(&group)?.room()
     }
 
-    fn fill(&mut self, core: usize, bytes: &[u8]) -> u32 {
-        let buffers = self.cores[core].buffers.as_mut();
+    fn fill(&mut self, core: usize, group: u16, bytes: &[u8]) -> u32 {
+        let buffers = self.cores[core].buffers.get_mut(&group);
         let filled = buffers.expect("there was room").fill(bytes);
         let more = if filled.more { CQE_BUF_MORE } else { 0 };
         CQE_BUFFER | more | u32::from(filled.bid) << 16
@@ -187,7 +187,7 @@ impl State {
             return Attempt::Last(-libc::ENOTSOCK, 0);
         };
         // Without a buffer it ends at once, even if there is nothing to be received.
-        let Some(room) = self.provided(core) else {
+        let Some(room) = self.provided(core, op.sqe.buf_group) else {
             return Attempt::Last(-libc::ENOBUFS, 0);
         };
         let room = match op.sqe.len {
@@ -200,7 +200,7 @@ impl State {
             Err(errno) => Attempt::Last(-errno, 0),
             Ok(bytes) if bytes.is_empty() => Attempt::Last(0, 0),
             Ok(bytes) => {
-                let mut flags = self.fill(core, &bytes);
+                let mut flags = self.fill(core, op.sqe.buf_group, &bytes);
                 if self.net.ready(socket).readable {
                     flags |= CQE_SOCK_NONEMPTY;
                 }
@@ -244,7 +244,7 @@ impl State {
     fn try_message_into_pool(&mut self, core: usize, op: &Op, file: &Rc<Object>) -> Attempt {
         let header: libc::msghdr = memory::get(op.sqe.addr);
         let (name_room, control_room) = (header.msg_namelen as usize, header.msg_controllen);
-        let Some(room) = self.provided(core) else {
+        let Some(room) = self.provided(core, op.sqe.buf_group) else {
             return Attempt::Last(-libc::ENOBUFS, 0);
         };
         let head = RECVMSG_OUT_LEN + name_room + control_room;
@@ -271,7 +271,7 @@ impl State {
         bytes.extend(padded(&message.name, name_room));
         bytes.extend(padded(&message.control, control_room));
         bytes.extend(&message.bytes);
-        let flags = self.fill(core, &bytes);
+        let flags = self.fill(core, op.sqe.buf_group, &bytes);
         let result = bytes.len() as i32;
         // A datagram without bytes ends the shots, as it does on Linux.
         match op.sqe.is_multishot() && !message.bytes.is_empty() {

@@ -109,7 +109,8 @@ pub(super) struct Core {
     pub(super) ops: BTreeMap<u64, Op>,
     /// Operations that may be able to go on.
     pub(super) poked: BTreeSet<u64>,
-    pub(super) buffers: Option<BufferRing>,
+    /// By their group.
+    pub(super) buffers: BTreeMap<u16, BufferRing>,
     /// How it waits in its `enter`.
     pub(super) sleeps: Option<Wait>,
     pub(super) rung: Arc<AtomicBool>,

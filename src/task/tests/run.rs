@@ -26,6 +26,12 @@ fn first_spawned_first_polled() {
 }
 
 #[test]
+fn a_budget_grants_so_many_polls() {
+    let mut budget = Budget::new(3, 0, || 0);
+    assert_eq!((0..10).filter(|_| budget.spend()).count(), 3);
+}
+
+#[test]
 fn polls_bound_a_turn() {
     let executor = executor();
     drop(executor.spawn(async {
