@@ -330,7 +330,7 @@ impl World {
             writing_until: BTreeMap::new(),
             numbers_max: 1024,
             operations: 0,
-            power_loss_at: None,
+            dies_at: None,
             alive: true,
         });
         state.hosts.len() - 1
@@ -344,13 +344,13 @@ impl World {
         self.0.borrow().hosts[host].operations
     }
 
-    pub(crate) fn power_loss_at(&self, host: usize, operation: u64) {
-        self.0.borrow_mut().hosts[host].power_loss_at = Some(operation);
+    pub(crate) fn dies_at(&self, host: usize, operation: u64, how: Death) {
+        self.0.borrow_mut().hosts[host].dies_at = Some((operation, how));
     }
 
-    /// The hosts whose power has failed at an operation since this was asked last.
-    pub(crate) fn take_power_losses(&self) -> Vec<usize> {
-        std::mem::take(&mut self.0.borrow_mut().power_lost)
+    /// The hosts that have died at an operation since this was asked last.
+    pub(crate) fn take_died(&self) -> Vec<(usize, Death)> {
+        std::mem::take(&mut self.0.borrow_mut().died)
     }
 
     /// How many cores this world has had so far.

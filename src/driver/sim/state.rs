@@ -5,7 +5,7 @@ use super::disk::{Disk, Ino, OpenFile};
 use super::entry::Sqe;
 use super::faults::{Dice, Faults};
 use super::memory::BufferRing;
-use super::net::{HostId, Net, SocketId};
+use super::net::{Death, HostId, Net, SocketId};
 use super::rng::Rng;
 use super::trace::Trace;
 use crate::driver::kernel::Wait;
@@ -40,8 +40,8 @@ pub(super) struct State {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// Open files on their way through Unix sockets.
     pub(super) passed: BTreeMap<u64, Rc<Object>>,
-    /// Hosts whose power has failed in the midst of a turn.
-    pub(super) power_lost: Vec<usize>,
+    /// Hosts that have died in the midst of a turn.
+    pub(super) died: Vec<(usize, Death)>,
     /// What happens by itself, in its order.
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
@@ -75,9 +75,9 @@ pub(super) struct Host {
     /// When the last write that was begun ends, for each file.
     pub(super) writing_until: BTreeMap<Ino, u64>,
     pub(super) numbers_max: usize,
-    /// Operations that were submitted so far, and the one at which the power fails.
+    /// Operations that were submitted so far, and the one at which it dies.
     pub(super) operations: u64,
-    pub(super) power_loss_at: Option<u64>,
+    pub(super) dies_at: Option<(u64, Death)>,
     pub(super) alive: bool,
 }
 
@@ -164,7 +164,7 @@ impl State {
             cores: Vec::new(),
             names: BTreeMap::new(),
             passed: BTreeMap::new(),
-            power_lost: Vec::new(),
+            died: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
             watchers: BTreeMap::new(),
