@@ -18,6 +18,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 corering::follow_the_seed!();
@@ -99,6 +100,13 @@ impl History {
             };
             key.floor = key.floor.max(found);
         });
+    }
+
+    /// How many writes were refused.
+    fn refused(&self) -> usize {
+        let keys = self.0.borrow();
+        let writes = keys.values().flat_map(|key| &key.writes);
+        writes.filter(|write| write.1 == Fate::Refused).count()
     }
 
     fn names(&self) -> Vec<String> {
@@ -198,7 +206,7 @@ async fn client(control: Control, history: Rc<History>, me: usize, steps: usize)
         let known = match control.random() % 8 {
             0 => session.write(&history, &key, None).await,
             1..6 => {
-                let padding = "x".repeat((control.random() % 400) as usize);
+                let padding = "x".repeat((control.random() % 900) as usize);
                 let value = Some(format!("{step}.{padding}"));
                 session.write(&history, &key, value).await
             }
@@ -345,13 +353,27 @@ fn failing_disks_and_networks() {
     });
 }
 
-/// A disk on which not everything has room: what is refused does not appear, and the rest stays.
+/// A disk that somebody else has filled: what is refused does not appear, and the rest stays.
 #[test]
 fn a_full_disk() {
+    const BLOCK: usize = 4096;
+    let refused = AtomicUsize::new(0);
     corering::sim::seeds(0..20, |sim| {
-        let run = Run::new(sim, CLIENTS, STEPS, 9 * 4096);
+        let run = Run::new(sim, CLIENTS, STEPS, 16 * BLOCK as u64);
+        let left = 1 + sim.random() as usize % 3;
+        sim.block_on(&run.server, async move {
+            let ballast = vec![1; (16 - left) * BLOCK];
+            // The store may have taken a part of the room already.
+            let _ = corering::fs::write("/ballast", ballast).await;
+        });
+        sim.run_for(Duration::from_millis(100));
+        refused.fetch_add(run.history.refused(), Ordering::Relaxed);
+        sim.block_on(&run.server, async {
+            corering::fs::remove_file("/ballast").await.unwrap();
+        });
         run.check(sim);
     });
+    assert!(refused.into_inner() > 0 || std::env::var_os("CORERING_SEED").is_some());
 }
 
 /// One client, a server that dies at its `at`-th operation; how many it has performed.
@@ -373,7 +395,7 @@ fn death_at_each_operation(die: fn(&Control, &Host, u64)) {
     corering::sim::seeds(0..2, |sim| {
         let seed = sim.seed();
         let operations = one_death(seed, None, die);
-        assert!(operations > 50, "{operations} operations are too few");
+        assert!(operations > 60, "{operations} operations are too few");
         for at in 1..=operations {
             let told = std::panic::catch_unwind(|| one_death(seed, Some(at), die));
             if let Err(panic) = told {

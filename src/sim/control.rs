@@ -90,7 +90,7 @@ impl Control {
     /// Whether a host is up.
     pub fn is_up(&self, host: &Host) -> bool {
         self.inner.obey();
-        self.inner.is_up(host.index)
+        self.inner.world.is_alive(host.index)
     }
 
     /// The host's power fails: its memory and connections are gone without a word to anybody, and
@@ -203,13 +203,13 @@ impl Inner {
         if self.stepping.get() {
             return;
         }
-        let mut orders = std::mem::take(&mut *self.orders.borrow_mut());
         let died = self.world.take_died().into_iter();
-        orders.extend(died.map(|(host, how)| match how {
+        let died = died.map(|(host, how)| match how {
             Death::Power => Order::PowerLoss(host),
             Death::Process => Order::Kill(host),
-        }));
-        for order in orders {
+        });
+        // First who has died in the turn: an order to restart it came after that.
+        for order in died.chain(self.orders.take()) {
             match order {
                 Order::PowerLoss(host) => {
                     self.world.power_loss(host);

@@ -90,8 +90,8 @@ impl Log {
         self.len
     }
 
-    /// Makes changes durable, all with one sync. After an error some may be durable and some not,
-    /// and the log must be [replaced](Log::replace).
+    /// Makes changes durable, all with one sync. After an error some may be durable and some not:
+    /// the log must be [cut off](Log::cut_off), or [replaced](Log::replace) if that fails too.
     pub(super) async fn append(&mut self, changes: &[Change]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for (number, change) in (self.number..).zip(changes) {
@@ -103,6 +103,13 @@ impl Log {
         self.len += len;
         self.number += changes.len() as u64;
         Ok(())
+    }
+
+    /// Makes sure that nothing of an append that has failed is in the log. After a sync that has
+    /// failed this fails as well: the file is never trusted again.
+    pub(super) async fn cut_off(&self) -> io::Result<()> {
+        self.file.set_len(self.len).await?;
+        self.file.sync_data().await
     }
 
     /// The snapshot for [`replace`](Log::replace).

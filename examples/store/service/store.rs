@@ -112,10 +112,11 @@ impl Committer {
     async fn commit(&mut self, batch: Vec<Waiting>) -> io::Result<()> {
         let changes: Vec<Change> = batch.iter().map(|one| one.change.clone()).collect();
         let outcome = self.log.append(&changes).await;
-        if let Err(error) = &outcome {
-            eprintln!("store: the log cannot be written ({error}), a new one is begun");
-            // Parts of the batch may be in the log. It is refused only once that log is worthless.
-            self.replace_log().await?;
+        if outcome.is_err() {
+            // Parts of the batch may be in the log, and it is not refused before they are gone.
+            if self.log.cut_off().await.is_err() {
+                self.replace_log().await?;
+            }
         } else {
             let mut table = self.shared.table.borrow_mut();
             changes.into_iter().for_each(|one| one.apply(&mut table));

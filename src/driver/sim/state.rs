@@ -47,6 +47,8 @@ pub(super) struct State {
     sequence: u64,
     /// Which operations wait for a socket.
     watchers: BTreeMap<SocketId, BTreeSet<(usize, u64)>>,
+    /// After so many changes a kernel writes some of them back by itself: a draw of the seed.
+    pub(super) changes_max: u64,
     /// Turns since anything but turns has happened.
     pub(super) idle_turns: u64,
     /// Names the task that is polled right now, for the reports.
@@ -74,6 +76,8 @@ pub(super) struct Host {
     pub(super) objects: BTreeMap<i32, Rc<Object>>,
     /// When the last write that was begun ends, for each file.
     pub(super) writing_until: BTreeMap<Ino, u64>,
+    /// Changes of the disk since some of them were written back.
+    pub(super) changes: u64,
     pub(super) numbers_max: usize,
     /// Operations that were submitted so far, and the one at which it dies.
     pub(super) operations: u64,
@@ -153,8 +157,9 @@ pub(super) enum Phase {
 
 impl State {
     pub(super) fn new(seed: u64, faults: Faults) -> State {
-        let rng = Rng::new(seed);
+        let mut rng = Rng::new(seed);
         State {
+            changes_max: 8 << rng.below(10),
             now: BEGIN_NANOS,
             net: Net::new(),
             rng,
