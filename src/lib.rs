@@ -144,7 +144,7 @@ pub mod fuzzing {
 pub mod contract {}
 
 /// The README's programs, compiled.
-#[cfg(all(doctest, feature = "macros"))]
+#[cfg(all(doctest, feature = "macros", feature = "sim"))]
 #[doc = include_str!("../README.md")]
 #[derive(Debug)]
 pub struct Readme;

@@ -3,7 +3,8 @@
 //! The service's own code runs: its tasks, its sockets, its files, its timers, on the runtime that
 //! it has in production. Only what is below the ring is simulated: a kernel that does, in an order
 //! that a seed decides, whatever Linux may do. A run is a function of the binary and the seed: a
-//! failure that was seen once can be seen again, as often as needed, with the same command.
+//! failure that was seen once can be seen again, as often as needed, with the same command. How to
+//! test a service of your own is told step by step in the [`guide`].
 //!
 //! ```
 //! use corering::net::{TcpListener, TcpStream};
@@ -48,12 +49,13 @@
 //!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
 //!   what is sent.
 //! - **Disks**: what was written and not synced is lost, kept or torn at 512 bytes when the power
-//!   goes; names are durable once their directory is synced; full disks, failed syncs.
+//!   goes, or was written back by the kernel meanwhile; names are durable once their directory is
+//!   synced; full disks, failed syncs.
 //! - **The clock**: it moves when nobody can run, so that an hour of waiting costs nothing.
 //! - **[`Faults`]**: what goes wrong, and how often, as plain data.
 //!
 //! # What is checked in every run
-//! Deadlock and livelock, with what every task waits for; bytes of every connection conserved;
+//! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes of every connection conserved;
 //! the memory of zero-copy sends unchanged until their notification; at the end of a host
 //! nothing left in flight, no descriptor, no buffer, no leaked operation. With [`GuardAlloc`] as
 //! the test's allocator, memory that is freed while the kernel has it aborts the test with the
@@ -67,6 +69,8 @@
 
 mod control;
 mod follow;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod host;
 mod link;
 mod seeds;
@@ -440,6 +444,8 @@ impl Inner {
                     eprintln!("that was {who}, after {elapsed:?} of seed {}", self.seed);
                     resume_unwind(panic);
                 }
+                // Now, so that whoever looks next sees who has died.
+                self.obey();
             }
             Next::Deadlock => {
                 drop(machines);
