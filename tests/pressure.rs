@@ -13,6 +13,7 @@ use corering::net::{RecvBuf, TcpStream};
 use corering::task::{JoinSet, yield_now};
 use corering::time::{Instant, sleep, timeout};
 use corering::{Metrics, Runtime, spawn};
+use futures::FutureExt;
 use harness::net::{half, listener, pair, pair_of, reset};
 use harness::{Case, Rng, check_coded, coded_bytes, scaled, seccomp};
 use std::cell::Cell;
@@ -77,6 +78,52 @@ fn b01_sq_burst() {
             }
             let metrics = Metrics::current();
             assert_eq!((metrics.stale_completions, metrics.backlog), (0, 0));
+        });
+    });
+}
+
+/// Each turn queues far more than the submission queue holds, and drops it again at once: it does
+/// not pile up, and who does not give up is served meanwhile.
+#[test]
+fn b01_what_is_dropped_does_not_pile_up() {
+    const READERS: u64 = 100;
+    Case::new("b01_what_is_dropped_does_not_pile_up").run(|| {
+        let mut runtime = small(8, 16);
+        runtime.block_on(async {
+            let (mut ours, mut peer) = pair().await;
+            spawn(async move {
+                while let Some(chunk) = peer.recv().await.expect("read") {
+                    peer.send_all(chunk).await.0.expect("sent");
+                }
+            });
+            let own_program = std::env::current_exe().expect("a path");
+            let file = corering::fs::File::open(own_program).await.expect("open");
+            let (file, peak) = (Rc::new(file), Rc::new(Cell::new(0)));
+            let mut set = JoinSet::new();
+            for _ in 0..READERS {
+                let (file, peak) = (file.clone(), peak.clone());
+                set.spawn(async move {
+                    for _ in 0..300 {
+                        drop(file.read_at(vec![0; 8], 0).now_or_never());
+                        peak.set(peak.get().max(Metrics::current().backlog));
+                        yield_now().await;
+                    }
+                });
+            }
+            let (mut pings, begin) = (0, Metrics::current().enters);
+            while !set.is_empty() {
+                ours.write_all(b"ping").await.expect("written");
+                ours.read_exact(&mut [0; 4]).await.expect("read");
+                pings += 1;
+                while let Some(result) = set.try_join_next() {
+                    result.expect("no panic");
+                }
+            }
+            let enters = Metrics::current().enters - begin;
+            let peak = peak.get();
+            println!("{pings} pings, {enters} enters, {peak} entries waited");
+            assert!(peak < 10_000, "{peak} entries wait");
+            assert!(pings > 5, "{pings} pings");
         });
     });
 }

@@ -8,7 +8,7 @@
 //!    datagram and connection carries its number.
 //! 3. A send that was dropped either did nothing, or the stream fails closed.
 //!
-//! All kinds run at once, on two cores. `CORERING_SCALE=full` drops a million times.
+//! All kinds run at once, on two cores, with rings and buffers of a random number. `CORERING_SCALE=full` drops a million times.
 
 #![allow(
     unsafe_code,
@@ -20,7 +20,7 @@
 mod harness;
 
 use corering::fs::{File, OpenOptions};
-use corering::net::{TcpListener, TcpStream, Torn};
+use corering::net::{TcpListener, TcpStream, Torn, UdpSocket, UnixStream};
 use corering::task::{JoinSet, yield_now};
 use corering::time::{sleep, timeout};
 use corering::{Metrics, Runtime, spawn};
@@ -31,6 +31,7 @@ use std::collections::HashSet;
 use std::future::{Future, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, FromRawFd};
 use std::path::{Path, PathBuf};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -45,6 +46,9 @@ const STREAMS: u64 = 16;
 const CONNECTORS: u64 = 6;
 const OPENERS: u64 = 3;
 const SENDERS: u64 = 2;
+const DATAGRAM_SOCKETS: u64 = 2;
+/// So many datagrams and descriptors are under way at most: the kernel drops none of them.
+const UNDER_WAY_MAX: u64 = 16;
 
 /// What is dropped.
 #[derive(Clone, Copy, Debug)]
@@ -56,22 +60,26 @@ enum Kind {
     Connect,
     Open,
     Send,
+    RecvFrom,
+    RecvFds,
 }
 
 /// Each kind, and its share of the drops in hundredths: the dear ones get a smaller one.
-const SHARES: [(Kind, u64); 7] = [
-    (Kind::Recv, 24),
-    (Kind::Read, 20),
-    (Kind::ReadOwned, 24),
-    (Kind::Accept, 20),
+const SHARES: [(Kind, u64); 9] = [
+    (Kind::Recv, 20),
+    (Kind::Read, 16),
+    (Kind::ReadOwned, 20),
+    (Kind::Accept, 16),
     (Kind::Connect, 5),
     (Kind::Open, 5),
     (Kind::Send, 2),
+    (Kind::RecvFrom, 12),
+    (Kind::RecvFds, 4),
 ];
 
 #[test]
 fn drop_storm() {
-    let drops = scaled(60_000, 1_000_000);
+    let drops = scaled(40_000, 1_000_000);
     Case::new("drop_storm")
         .quarantine()
         .seconds(60)
@@ -82,10 +90,14 @@ fn storm(drops: u64) {
     let mut rng = Rng::new();
     drop(Runtime::builder().build().expect("io_uring works here"));
     let folder = Folder::new();
+    let (entries, buffers) = (8 << rng.below(6), 4 << rng.below(7));
+    println!("{entries} entries, {buffers} buffers");
     let (begin, outside) = (Instant::now(), Census::take());
     let mut runtime = Runtime::builder()
         .cores(CORES as usize)
         .pin(false)
+        .ring_entries(entries)
+        .recv_buffers(buffers, 4096)
         .build()
         .expect("io_uring works here");
     runtime.block_on(sleep(MS));
@@ -121,6 +133,8 @@ struct Figures {
     torn: u64,
     untouched_sends: u64,
     files: u64,
+    datagrams: u64,
+    descriptors: u64,
 }
 
 impl Figures {
@@ -137,6 +151,8 @@ impl Figures {
         self.torn += other.torn;
         self.untouched_sends += other.untouched_sends;
         self.files += other.files;
+        self.datagrams += other.datagrams;
+        self.descriptors += other.descriptors;
     }
 }
 
@@ -240,6 +256,11 @@ async fn blow(core: u64, mut rng: Rng, drops: u64, folder: PathBuf) -> Figures {
         let rng = Rng::from_seed(rng.next());
         set.spawn(send_all(storm.clone(), rng, core * SENDERS + i));
     }
+    for i in 0..DATAGRAM_SOCKETS {
+        let rng = Rng::from_seed(rng.next());
+        set.spawn(receive_all(storm.clone(), rng, core * DATAGRAM_SOCKETS + i));
+    }
+    set.spawn(take_all(storm.clone(), Rng::from_seed(rng.next())));
     while let Some(joined) = set.join_next().await {
         joined.expect("no task panics");
     }
@@ -545,6 +566,124 @@ async fn read_to_end(mut from: TcpStream, mut rng: Rng, number: u64) -> u64 {
         turns(rng.below(3)).await;
     }
     at
+}
+
+/// How far two tasks are.
+#[derive(Clone, Default)]
+struct Progress {
+    sent: Rc<Cell<u64>>,
+    received: Rc<Cell<u64>>,
+    over: Rc<Cell<bool>>,
+}
+
+impl Progress {
+    /// Until there is room for one more; or false, once it is over.
+    async fn room(&self) -> bool {
+        while self.sent.get() - self.received.get() >= UNDER_WAY_MAX {
+            yield_now().await;
+        }
+        self.sent.set(self.sent.get() + 1);
+        !self.over.get()
+    }
+}
+
+/// Receives of datagrams are dropped: each comes once, whole and in order.
+async fn receive_all(storm: Rc<Storm>, mut rng: Rng, number: u64) {
+    let ours = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let to = ours.local_addr().expect("it has an address");
+    let progress = Progress::default();
+    let sender = spawn(send_datagrams(
+        to,
+        Rng::from_seed(rng.next()),
+        number,
+        progress.clone(),
+    ));
+    let mut room = vec![0; 2_000];
+    loop {
+        progress.over.set(storm.is_over(Kind::RecvFrom));
+        let receive = ours.recv_from(&mut room);
+        let received = match progress.over.get() {
+            false => storm.give_up(Kind::RecvFrom, &mut rng, receive).await,
+            true => Some(receive.await),
+        };
+        let Some(received) = received else {
+            continue;
+        };
+        let (n, _) = received.expect("received");
+        if n == 0 {
+            break;
+        }
+        let at = progress.received.replace(progress.received.get() + 1);
+        check_coded(number, at, &room[..n]);
+        storm.count(|figures| figures.datagrams += 1);
+    }
+    let sent = sender.await.expect("no panic");
+    assert_eq!(progress.received.get(), sent, "socket {number}");
+}
+
+/// An empty one is the last.
+async fn send_datagrams(to: SocketAddr, mut rng: Rng, number: u64, progress: Progress) -> u64 {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a free port");
+    let mut at = 0;
+    while progress.room().await {
+        let bytes = coded_bytes(number, at, 1 + rng.below(1_500) as usize);
+        assert_eq!(socket.send_to(&bytes, to).await.expect("sent"), bytes.len());
+        at += 1;
+        turns(rng.below(6)).await;
+    }
+    socket.send_to(&[], to).await.expect("sent");
+    at
+}
+
+/// Receives of descriptors are dropped: each comes once, with its own bytes, and none leaks.
+async fn take_all(storm: Rc<Storm>, mut rng: Rng) {
+    let (mut ours, theirs) = UnixStream::pair().expect("a pair");
+    let progress = Progress::default();
+    let giver = spawn(give_files(theirs, progress.clone()));
+    loop {
+        progress.over.set(storm.is_over(Kind::RecvFds));
+        let mut room = [0; 8];
+        let take = ours.recv_with_fds(&mut room);
+        let taken = match progress.over.get() {
+            false => storm.give_up(Kind::RecvFds, &mut rng, take).await,
+            true => Some(take.await),
+        };
+        let Some(taken) = taken else {
+            continue;
+        };
+        let (n, files) = taken.expect("received");
+        if n == 0 {
+            break;
+        }
+        let next = progress.received.replace(progress.received.get() + 1);
+        assert_eq!((n, files.len()), (8, 1));
+        let lens = files.into_iter().map(|file| {
+            let file = std::fs::File::from(file);
+            file.metadata().expect("it is open").len()
+        });
+        assert_eq!((u64::from_le_bytes(room), lens.sum()), (next, next));
+        storm.count(|figures| figures.descriptors += 1);
+    }
+    let given = giver.await.expect("no panic");
+    assert_eq!(progress.received.get(), given);
+}
+
+/// Files in memory, each as long as its number.
+async fn give_files(mut to: UnixStream, progress: Progress) -> u64 {
+    let mut number = 0u64;
+    while progress.room().await {
+        // SAFETY: the kernel reads a name that ends with a NUL.
+        let fd = unsafe { libc::memfd_create(c"storm".as_ptr(), libc::MFD_CLOEXEC) };
+        assert!(fd >= 0, "{}", std::io::Error::last_os_error());
+        // SAFETY: the descriptor is new, and nobody else's.
+        let file = unsafe { std::fs::File::from_raw_fd(fd) };
+        file.set_len(number).expect("set");
+        let bytes = number.to_le_bytes();
+        let sent = to.send_with_fds(&bytes, &[file.as_fd()]).await;
+        assert_eq!(sent.expect("sent"), bytes.len());
+        number += 1;
+    }
+    number
 }
 
 /// Files of the storm: removed with all that is in it.

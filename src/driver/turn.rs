@@ -1,7 +1,7 @@
 //! One turn: submit everything, wait once if nothing else is to be done, deliver completions.
 //!
 //! ```text
-//!   park ──► late entries ──► backlog ──► shorten ──► [bell: asleep, look again] ──► enter
+//!   park ──► backlog ──► late entries ──► shorten ──► [bell: asleep, look again] ──► enter
 //!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► line of the starved
 //! ```
 
@@ -23,6 +23,7 @@ impl Driver {
     /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
     /// another thread leaves later than that rings.
     pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        self.submit_the_backlog()?;
         let wait = self.before_sleep(wait, still_idle);
         let result = self.enter_kernel(wait);
         self.0.bell.awake();
@@ -36,6 +37,7 @@ impl Driver {
     /// the scheduler has the other cores run while this one waits.
     #[cfg(feature = "sim")]
     pub(crate) fn lie_down(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+        self.submit_the_backlog()?;
         let wait = self.before_sleep(wait, still_idle);
         match self.0.state.borrow_mut().kernel.as_mut() {
             Some(Kernel::Sim(sim)) => sim.lie_down(wait),
@@ -55,6 +57,30 @@ impl Driver {
         self.reap();
         self.serve_starved();
         Ok(())
+    }
+
+    /// Enters as often as it takes until what this turn has queued fits into the submission queue.
+    /// One queue a turn would not do: tasks that ask and give up at once queue more than that each
+    /// turn, and what waits would grow for ever. Ends early where the kernel takes no more.
+    fn submit_the_backlog(&self) -> io::Result<()> {
+        let mut left = self.left_after_refill();
+        while left > 0 {
+            self.enter_kernel(Wait::No)?;
+            // Completions keep their room; what they drop may queue a little again.
+            self.reap();
+            let before = std::mem::replace(&mut left, self.left_after_refill());
+            if left >= before {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// How many entries found no room in the submission queue.
+    fn left_after_refill(&self) -> usize {
+        let mut state = self.0.state.borrow_mut();
+        state.refill();
+        state.backlog.len()
     }
 
     /// Makes ready to sleep; for how long.
