@@ -108,7 +108,7 @@ fn what_is_left_behind_is_named() {
         text.contains("left behind") && text.contains("on /left"),
         "{text}"
     );
-    std::mem::forget(file);
+    drop(file);
 }
 
 /// A future may ask and order what a test may. What it orders comes after what happened before.

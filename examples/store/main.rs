@@ -18,7 +18,9 @@ async fn life(dir: &Path, session: impl AsyncFnOnce(&str)) -> Result<(), Box<dyn
     let (stop, stopped) = oneshot::<()>();
     let dir = dir.to_owned();
     let server = corering::spawn(async move {
-        let stop = async { drop(stopped.await) };
+        let stop = async {
+            let _ = stopped.await;
+        };
         serve(listener, &dir, stop).await
     });
     session(&address).await;

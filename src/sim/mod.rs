@@ -55,11 +55,11 @@
 //! - **[`Faults`]**: what goes wrong, and how often, as plain data.
 //!
 //! # What is checked in every run
-//! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes of every connection conserved;
-//! the memory of zero-copy sends unchanged until their notification; at the end of a host
-//! nothing left in flight, no descriptor, no buffer, no leaked operation. With [`GuardAlloc`] as
-//! the test's allocator, memory that is freed while the kernel has it aborts the test with the
-//! operation's name; with AddressSanitizer it is a report.
+//! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes
+//! of every connection conserved; the memory of zero-copy sends unchanged until their
+//! notification; at the end of a host nothing left in flight, no descriptor, no buffer, no leaked
+//! operation. With [`GuardAlloc`] as the test's allocator, memory that is freed while the kernel
+//! has it aborts the test with the operation's name; with AddressSanitizer it is a report.
 //!
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
