@@ -8,7 +8,8 @@
 //!    datagram and connection carries its number.
 //! 3. A send that was dropped either did nothing, or the stream fails closed.
 //!
-//! All kinds run at once, on two cores, with rings and buffers of a random number. `CORERING_SCALE=full` drops a million times.
+//! All kinds run at once, on two cores, with rings and buffers of a random number.
+//! `CORERING_SCALE=full` drops a million times.
 
 #![allow(
     unsafe_code,
