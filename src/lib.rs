@@ -35,23 +35,11 @@
 //!    Descriptors close themselves, pooled buffers go home; nothing leaks by being cancelled.
 //!
 //! # What dropping a call before it completes means
-//! | call | dropping it | why that can be promised |
-//! |---|---|---|
-//! | `accept`, `incoming().next()` | safe: the connection is returned by the next accept | the listener's queue |
-//! | `recv`, `read`, `fill_buf`, `peek` on a stream | safe: the bytes are returned by the next call | the stream's queue |
-//! | `recv_from`, `recv`, `recv_datagram`, `peek_from` on a datagram socket | safe: the datagram is returned by the next call | the socket's queue |
-//! | `recv_with_fds` on a Unix socket | safe: bytes and descriptors are returned by the next call; whoever reads without asking for descriptors closes them | the socket owns the receive |
-//! | `read_owned` into the caller's buffer | the bytes are kept for the next read; the buffer is not returned ([`ReadOwned::cancel`](net::ReadOwned::cancel) returns it) | the runtime owns the buffer while the kernel may write to it |
-//! | `read_exact` on a stream | not safe: how much was read is lost | the count lived in the future |
-//! | `write`, `write_vectored`, `flush`, `shutdown` on a stream | safe: before it is ready it has taken nothing; what was taken is sent | the stream's send queue |
-//! | `write_all` on a stream | not safe: any part may have been taken, which is then sent | the count lived in the future |
-//! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
-//! | `send_to`, `send` on a datagram socket | the datagram is sent wholly or not at all; which, is unknown | a datagram has no parts |
-//! | `send_with_fds` on a Unix stream | not safe: as `send` | the count is unknown at the drop |
-//! | `sleep`, `interval.tick`, `timeout`, joining a task, channel `recv`, semaphore `acquire` | safe | nothing consumed |
-//! | `connect`, `open` | safe: nothing leaks (the file may have been created) | the late descriptor closes itself |
-//! | `read_at`, `metadata` of a file | safe; a buffer that was given is not returned | nothing consumed |
-//! | `write_at`, `sync_all`, `rename`, `remove_file` | may still happen after the drop; never reported in part | a disk operation cannot be taken back |
+//! For every call it is written down, in its own documentation and in one table, with the tests
+//! that check it: [`contract`]. In short: what waits (`accept`, `recv`, `read`, `recv_from`,
+//! `connect`, `open`, timers, locks, channels) can be dropped at any point and loses nothing; what
+//! sends from the caller's own buffer leaves the stream torn, and says so; what changes a disk may
+//! still happen.
 //!
 //! Dropping, forgetting or aborting anything, in any order, never lets the kernel touch freed
 //! memory: an operation's memory belongs to the driver's table until the operation's own last
@@ -152,8 +140,11 @@ pub mod fuzzing {
     }
 }
 
+#[doc = include_str!("../docs/contract.md")]
+pub mod contract {}
+
 /// The README's programs, compiled.
-#[cfg(all(doctest, feature = "macros"))]
+#[cfg(all(doctest, feature = "macros", feature = "sim"))]
 #[doc = include_str!("../README.md")]
 #[derive(Debug)]
 pub struct Readme;

@@ -241,6 +241,30 @@ fn the_outside_is_reached_below_the_seam() {
 }
 
 #[test]
+fn the_contract_names_tests_that_exist() {
+    let page = "docs/contract.md";
+    let text = fs::read_to_string(page).unwrap_or_else(|error| panic!("{page}: {error}"));
+    let mut complaints = Vec::new();
+    // `[name](../tests/file.rs)`
+    for (at, _) in text.match_indices("](../tests/") {
+        let name = text[..at].rsplit('[').next().unwrap_or_default();
+        let file = text[at + "](../".len()..]
+            .split(')')
+            .next()
+            .unwrap_or_default();
+        let is_there = fs::read_to_string(file).is_ok_and(|test| {
+            [format!("fn {name}("), format!("{name} =>")]
+                .iter()
+                .any(|form| test.contains(form))
+        });
+        if !is_there {
+            complaints.push(format!("{page}: there is no test {name} in {file}"));
+        }
+    }
+    report(complaints);
+}
+
+#[test]
 fn files_are_short() {
     let mut complaints = Vec::new();
     for source in sources(SOURCE_ROOTS) {

@@ -260,6 +260,10 @@ impl Core {
         self.executor.live()
     }
 
+    pub(super) fn panicked_tasks(&self) -> u64 {
+        self.executor.stats().panics
+    }
+
     pub(super) fn timers(&self) -> usize {
         self.timers.len()
     }

@@ -126,6 +126,11 @@ impl Stepped {
         self.core().live_tasks()
     }
 
+    /// How many tasks have ended by a panic.
+    pub(crate) fn panicked_tasks(&self) -> u64 {
+        self.core().panicked_tasks()
+    }
+
     pub(crate) fn timers(&self) -> usize {
         self.core().timers()
     }

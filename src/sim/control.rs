@@ -1,7 +1,7 @@
 //! What changes the world around the hosts: from the test, or from inside of the simulation.
 
 use super::{Faults, Host, Inner, Link};
-use crate::driver::sim::{Disk, Snapshot};
+use crate::driver::sim::{Death, Disk, Snapshot};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -76,13 +76,21 @@ impl Control {
     /// Has the power of a host fail at its n-th operation (from 1, counted over its whole life):
     /// with every n in turn, a program is stopped at every place where it can be.
     pub fn power_loss_at(&self, host: &Host, operation: u64) {
-        self.inner.world.power_loss_at(host.index, operation);
+        let world = &self.inner.world;
+        world.dies_at(host.index, operation, Death::Power);
+    }
+
+    /// Has the process of a host killed at its n-th operation, counted as for
+    /// [`power_loss_at`](Control::power_loss_at).
+    pub fn kill_at(&self, host: &Host, operation: u64) {
+        let world = &self.inner.world;
+        world.dies_at(host.index, operation, Death::Process);
     }
 
     /// Whether a host is up.
     pub fn is_up(&self, host: &Host) -> bool {
         self.inner.obey();
-        self.inner.is_up(host.index)
+        self.inner.world.is_alive(host.index)
     }
 
     /// The host's power fails: its memory and connections are gone without a word to anybody, and
@@ -195,14 +203,13 @@ impl Inner {
         if self.stepping.get() {
             return;
         }
-        let mut orders = std::mem::take(&mut *self.orders.borrow_mut());
-        orders.extend(
-            self.world
-                .take_power_losses()
-                .into_iter()
-                .map(Order::PowerLoss),
-        );
-        for order in orders {
+        let died = self.world.take_died().into_iter();
+        let died = died.map(|(host, how)| match how {
+            Death::Power => Order::PowerLoss(host),
+            Death::Process => Order::Kill(host),
+        });
+        // First who has died in the turn: an order to restart it came after that.
+        for order in died.chain(self.orders.take()) {
             match order {
                 Order::PowerLoss(host) => {
                     self.world.power_loss(host);

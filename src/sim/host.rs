@@ -61,6 +61,10 @@ impl Machine {
         running.iter_mut().map(Stepped::end).sum()
     }
 
+    pub(super) fn panicked_tasks(&self) -> u64 {
+        self.running.iter().map(Stepped::panicked_tasks).sum()
+    }
+
     pub(super) fn is_up(&self) -> bool {
         !self.running.is_empty()
     }

@@ -3,7 +3,8 @@
 //! The service's own code runs: its tasks, its sockets, its files, its timers, on the runtime that
 //! it has in production. Only what is below the ring is simulated: a kernel that does, in an order
 //! that a seed decides, whatever Linux may do. A run is a function of the binary and the seed: a
-//! failure that was seen once can be seen again, as often as needed, with the same command.
+//! failure that was seen once can be seen again, as often as needed, with the same command. How to
+//! test a service of your own is told step by step in the [`guide`].
 //!
 //! ```
 //! use corering::net::{TcpListener, TcpStream};
@@ -48,16 +49,17 @@
 //!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
 //!   what is sent.
 //! - **Disks**: what was written and not synced is lost, kept or torn at 512 bytes when the power
-//!   goes; names are durable once their directory is synced; full disks, failed syncs.
+//!   goes, or was written back by the kernel meanwhile; names are durable once their directory is
+//!   synced; full disks, failed syncs.
 //! - **The clock**: it moves when nobody can run, so that an hour of waiting costs nothing.
 //! - **[`Faults`]**: what goes wrong, and how often, as plain data.
 //!
 //! # What is checked in every run
-//! Deadlock and livelock, with what every task waits for; bytes of every connection conserved;
-//! the memory of zero-copy sends unchanged until their notification; at the end of a host
-//! nothing left in flight, no descriptor, no buffer, no leaked operation. With [`GuardAlloc`] as
-//! the test's allocator, memory that is freed while the kernel has it aborts the test with the
-//! operation's name; with AddressSanitizer it is a report.
+//! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes
+//! of every connection conserved; the memory of zero-copy sends unchanged until their
+//! notification; at the end of a host nothing left in flight, no descriptor, no buffer, no leaked
+//! operation. With [`GuardAlloc`] as the test's allocator, memory that is freed while the kernel
+//! has it aborts the test with the operation's name; with AddressSanitizer it is a report.
 //!
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
@@ -67,6 +69,8 @@
 
 mod control;
 mod follow;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod host;
 mod link;
 mod seeds;
@@ -82,12 +86,15 @@ use crate::driver::sim::{Next, World};
 use crate::runtime::stepped::Stepped;
 use control::Order;
 use host::{Boot, Machine};
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Lines of the trace that a report shows.
@@ -231,7 +238,11 @@ pub(crate) struct Inner {
     orders: RefCell<Vec<Order>>,
     /// A core has its turn.
     stepping: Cell<bool>,
+    /// The panic of a future of the test, and whose it was.
+    panics: Rc<RefCell<Option<(String, Panic)>>>,
 }
+
+type Panic = Box<dyn Any + Send>;
 
 impl Sim {
     /// A simulation in which nothing goes wrong but what the program is told to expect: latencies,
@@ -248,6 +259,7 @@ impl Sim {
             machines: RefCell::default(),
             orders: RefCell::default(),
             stepping: Cell::new(false),
+            panics: Rc::default(),
         };
         Sim {
             control: Control {
@@ -276,8 +288,10 @@ impl Sim {
     /// Runs the world until this future, as a task of the host's core 0, is done.
     ///
     /// # Panics
-    /// If the host is down or dies meanwhile; with a report if nobody can run any more while the
-    /// future still waits; with the panic of the future, or of a host's first future.
+    /// If the host is down or dies meanwhile (then [`spawn`](Sim::spawn) the future on a host that
+    /// stays up, and [`run_until`](Sim::run_until) it is done); with a report if nobody can run any
+    /// more while the future still waits; with the panic of this future, of one that was
+    /// [spawned](Sim::spawn), or of a host's first future.
     pub fn block_on<F>(&mut self, host: &Host, future: F) -> F::Output
     where
         F: Future + 'static,
@@ -290,16 +304,14 @@ impl Sim {
             *place.borrow_mut() = Some(value);
         });
         let inner = self.control.inner.clone();
-        let deaths = inner.is_up(host.index);
-        assert!(deaths, "the host {:?} is down", host.name);
         loop {
             if let Some(output) = output.borrow_mut().take() {
                 return output;
             }
             assert!(
                 Rc::strong_count(&output) > 1,
-                "the task of `block_on` on host {:?} ended without an output: it panicked, or the \
-                 host died\n{}",
+                "the host {:?} died while a future of `block_on` ran on it: run it on a host that \
+                 stays up, or use `spawn` and `run_until`\n{}",
                 host.name,
                 inner.report()
             );
@@ -307,7 +319,11 @@ impl Sim {
         }
     }
 
-    /// Starts a task on a host's core 0.
+    /// Starts a task on a host's core 0. It ends with the host.
+    ///
+    /// A panic of this task fails the simulation, unlike one of the tasks that the program itself
+    /// spawns: those go to their `JoinHandle`, as ever, and
+    /// [`panicked_tasks`](Sim::panicked_tasks) counts them.
     ///
     /// # Panics
     /// If the host is down.
@@ -316,8 +332,28 @@ impl Sim {
         inner.obey();
         let machines = inner.machines.borrow();
         let core = machines[host.index].running.first();
-        let core = core.unwrap_or_else(|| panic!("the host {:?} is down", host.name));
-        core.inside(|| drop(crate::task::spawn(future)));
+        let core = core.unwrap_or_else(|| {
+            panic!(
+                "the host {:?} is down, so nothing can be started on it: `restart` it first",
+                host.name
+            )
+        });
+        let panics = inner.panics.clone();
+        let who = format!("a task that the test has started on host {:?}", host.name);
+        let mut future = Box::pin(future);
+        let watched = poll_fn(move |cx| {
+            catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))).unwrap_or_else(|panic| {
+                panics.replace(Some((who.clone(), panic)));
+                Poll::Ready(())
+            })
+        });
+        core.inside(|| drop(crate::task::spawn(watched)));
+    }
+
+    /// How many tasks of a host's program have ended by a panic since it has booted: 0 if it is
+    /// down. A panic goes to the task's `JoinHandle`; one that nobody awaits is seen here only.
+    pub fn panicked_tasks(&self, host: &Host) -> u64 {
+        self.control.inner.machines.borrow()[host.index].panicked_tasks()
     }
 
     /// Runs the world for this long, in its own time.
@@ -397,8 +433,19 @@ impl Inner {
             Next::Run(core) => {
                 let (host, at) = find(core).expect("only cores that are open are chosen");
                 self.stepping.set(true);
-                machines[host].running[at].turn();
+                let turn = || machines[host].running[at].turn();
+                let turned = catch_unwind(AssertUnwindSafe(turn));
                 self.stepping.set(false);
+                let who = format!("core {at} of host {:?}", machines[host].name);
+                drop(machines);
+                let panic = turned.err().map(|panic| (who, panic));
+                if let Some((who, panic)) = panic.or_else(|| self.panics.take()) {
+                    let elapsed = Duration::from_nanos(self.world.elapsed());
+                    eprintln!("that was {who}, after {elapsed:?} of seed {}", self.seed);
+                    resume_unwind(panic);
+                }
+                // Now, so that whoever looks next sees who has died.
+                self.obey();
             }
             Next::Deadlock => {
                 drop(machines);
@@ -429,13 +476,22 @@ impl Inner {
                 for (core, running) in machine.running.iter().enumerate() {
                     let first = if running.is_done() { "done" } else { "waits" };
                     text += &format!(
-                        "{}/{core}: first future {first}, {} tasks, {} timers\n",
+                        "{}/{core}: first future {first}, {} tasks, {} timers",
                         machine.name,
                         running.live_tasks(),
                         running.timers()
                     );
+                    if running.panicked_tasks() > 0 {
+                        text += &format!(", {} tasks have panicked", running.panicked_tasks());
+                    }
+                    text.push('\n');
+                }
+                if !machine.is_up() {
+                    text += &format!("{}: is down\n", machine.name);
                 }
             }
+            text += "what waits for the kernel (all else waits for another task: a channel, a \
+                     notification, a lock):\n";
         }
         text + &self.world.describe(TOLD)
     }

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 /// Runs `test` once for each seed, with [`Faults::swarm`] of that seed, and
 /// [finishes](Sim::finish) each simulation. A seed that fails is printed with the command that
-/// runs it alone, and its panic goes on.
+/// runs it alone, and its panic goes on. Run alone, it also prints its
+/// [report](super::Control::report).
 ///
 /// The environment replaces the range: `CORERING_SEED=17` runs one seed; `CORERING_SEEDS=1000`
 /// as many, from the range's first, or from 500 on with `CORERING_SEEDS=1000@500`.
@@ -19,7 +20,13 @@ pub fn seeds(range: Range<u64>, test: impl Fn(&mut Sim) + Send + Sync) {
     for seed in chosen(range) {
         let run = || {
             let mut sim = Sim::with_faults(seed, Faults::swarm(seed));
-            test(&mut sim);
+            let result = catch_unwind(AssertUnwindSafe(|| test(&mut sim)));
+            if let Err(panic) = result {
+                if is_replay() {
+                    eprintln!("{}", sim.report());
+                }
+                resume_unwind(panic);
+            }
             sim.finish();
         };
         let failed = std::thread::scope(|scope| {
@@ -38,6 +45,10 @@ pub fn seeds(range: Range<u64>, test: impl Fn(&mut Sim) + Send + Sync) {
             resume_unwind(panic);
         }
     }
+}
+
+fn is_replay() -> bool {
+    std::env::var_os("CORERING_SEED").is_some()
 }
 
 fn chosen(range: Range<u64>) -> Range<u64> {

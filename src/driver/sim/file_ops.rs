@@ -8,6 +8,9 @@ use io_uring::opcode;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+/// What the memory, the length and the offset of an `O_DIRECT` request have to be multiples of.
+const SECTOR: usize = 512;
+
 /// `struct open_how`.
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -42,10 +45,8 @@ impl State {
 
     /// How long a worker takes for this.
     pub(super) fn working_time(&mut self, core: usize, op: &Op) -> u64 {
-        if self.roll(|faults| faults.slow_disk) {
-            return self.rng.between(1_000_000, 1_000_000_000);
-        }
         let time = match op.sqe.opcode {
+            _ if self.roll(|faults| faults.slow_disk) => self.rng.between(1_000_000, 1_000_000_000),
             opcode::Fsync::CODE => self.rng.between(200_000, 8_000_000),
             // Some reads are cached, and over at once.
             opcode::Read::CODE | opcode::Readv::CODE if self.rng.chance(0.5) => 0,
@@ -107,7 +108,21 @@ impl State {
         self.cores[core].poked.insert(id);
     }
 
+    /// A kernel writes back by itself, too: what was not synced is then as durable as what was.
+    fn write_back_some(&mut self, core: usize) {
+        let host = self.cores[core].host;
+        self.hosts[host].changes += 1;
+        if self.hosts[host].changes >= self.changes_max {
+            self.hosts[host].changes = 0;
+            let mut rng = self.rng.fork();
+            self.hosts[host].disk.write_back(&mut rng);
+        }
+    }
+
     fn work(&mut self, core: usize, op: &Op) -> Result<i32, i32> {
+        if !matches!(op.sqe.opcode, opcode::Read::CODE | opcode::Readv::CODE) {
+            self.write_back_some(core);
+        }
         let (sqe, host, now) = (&op.sqe, self.cores[core].host, self.wall());
         let dir = |state: &State, nth: usize| state.dir_of(op, nth);
         match sqe.opcode {
@@ -201,11 +216,13 @@ impl State {
             return Err(libc::EIO);
         }
         let mut room: usize = pieces.iter().map(|piece| piece.1).sum();
-        if room > 1 && self.roll(|faults| faults.short_read) {
-            room = 1 + self.rng.index(room);
+        let file = op.files[0].file()?;
+        let unit = unit(file.borrow().flags());
+        check_alignment(pieces, unit)?;
+        if room > unit && self.roll(|faults| faults.short_read) {
+            room = unit * (1 + self.rng.index(room / unit));
         }
         let offset = position(op.sqe.off);
-        let file = op.files[0].file()?;
         let bytes = self.hosts[host]
             .disk
             .read(&mut file.borrow_mut(), offset, room)?;
@@ -220,13 +237,15 @@ impl State {
         if self.roll(|faults| faults.no_space) {
             return Err(libc::ENOSPC);
         }
+        let file = op.files[0].file()?;
+        let unit = unit(file.borrow().flags());
+        check_alignment(pieces, unit)?;
         let mut bytes = memory::gather(pieces);
-        if bytes.len() > 1 && self.roll(|faults| faults.short_write) {
-            let len = 1 + self.rng.index(bytes.len());
-            bytes.truncate(len);
+        if bytes.len() > unit && self.roll(|faults| faults.short_write) {
+            let units = bytes.len() / unit;
+            bytes.truncate(unit * (1 + self.rng.index(units)));
         }
         let offset = position(op.sqe.off);
-        let file = op.files[0].file()?;
         let now = self.wall();
         let disk = &mut self.hosts[host].disk;
         let n = disk.write(&mut file.borrow_mut(), offset, &bytes, now)?;
@@ -289,6 +308,24 @@ impl State {
         self.note_write(core, &op, end);
         self.cores[core].ops.insert(id, op);
         self.at(end, Event::Worked { core, op: id });
+    }
+}
+
+/// Bytes that a read or write of this open file comes in.
+fn unit(flags: i32) -> usize {
+    match flags & libc::O_DIRECT {
+        0 => 1,
+        _ => SECTOR,
+    }
+}
+
+/// The disk itself reads and writes memory opened with `O_DIRECT`: where it begins, and how long
+/// it is, matters to it.
+fn check_alignment(pieces: &[(u64, usize)], unit: usize) -> Result<(), i32> {
+    let fits = |&(addr, len): &(u64, usize)| addr % unit as u64 == 0 && len % unit == 0;
+    match pieces.iter().all(fits) {
+        true => Ok(()),
+        false => Err(libc::EINVAL),
     }
 }
 

@@ -335,9 +335,10 @@ impl World {
             disk: Disk::new(disk),
             objects: BTreeMap::new(),
             writing_until: BTreeMap::new(),
+            changes: 0,
             numbers_max: 1024,
             operations: 0,
-            power_loss_at: None,
+            dies_at: None,
             alive: true,
         });
         state.hosts.len() - 1
@@ -351,13 +352,17 @@ impl World {
         self.0.borrow().hosts[host].operations
     }
 
-    pub(crate) fn power_loss_at(&self, host: usize, operation: u64) {
-        self.0.borrow_mut().hosts[host].power_loss_at = Some(operation);
+    pub(crate) fn is_alive(&self, host: usize) -> bool {
+        self.0.borrow().hosts[host].alive
     }
 
-    /// The hosts whose power has failed at an operation since this was asked last.
-    pub(crate) fn take_power_losses(&self) -> Vec<usize> {
-        std::mem::take(&mut self.0.borrow_mut().power_lost)
+    pub(crate) fn dies_at(&self, host: usize, operation: u64, how: Death) {
+        self.0.borrow_mut().hosts[host].dies_at = Some((operation, how));
+    }
+
+    /// The hosts that have died at an operation since this was asked last.
+    pub(crate) fn take_died(&self) -> Vec<(usize, Death)> {
+        std::mem::take(&mut self.0.borrow_mut().died)
     }
 
     /// How many cores this world has had so far.
@@ -514,7 +519,8 @@ impl World {
         }
         let objects = state.hosts[host].objects.iter();
         left.extend(objects.map(|(number, object)| {
-            format!("descriptor {}: {}", number & 0xffff, object.describe())
+            let what = state.describe_object(object);
+            format!("descriptor {} {what}", number & 0xffff)
         }));
         left
     }
@@ -571,25 +577,27 @@ impl State {
     }
 
     fn describe(&self, op: &state::Op) -> String {
-        let what = op
-            .files
-            .first()
-            .map(|file| file.describe())
-            .unwrap_or_default();
+        let what = op.files.first().map(|file| self.describe_object(file));
         format!(
-            "task {}: {} {what} for {}",
+            "task {}: {} {} for {}",
             op.task,
             op.sqe.name(),
+            what.unwrap_or_default(),
             Micros(self.now - op.since)
         )
     }
-}
 
-impl state::Object {
-    fn describe(&self) -> String {
-        match &self.what {
-            state::What::Socket { id, .. } => format!("{id:?}"),
-            state::What::File(file) => format!("{:?}", file.borrow().ino()),
+    /// What a descriptor names, as a person would say it.
+    fn describe_object(&self, object: &state::Object) -> String {
+        match &object.what {
+            state::What::Socket { id, .. } => self.net.name_for_people(*id),
+            state::What::File(file) => match file.try_borrow() {
+                Ok(file) => {
+                    let path = self.hosts[object.host].disk.path_of(&file);
+                    format!("on {}", String::from_utf8_lossy(&path))
+                }
+                Err(_) => "on a file".into(),
+            },
         }
     }
 }

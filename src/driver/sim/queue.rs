@@ -108,13 +108,15 @@ impl State {
         }
     }
 
-    /// The power may fail right here: what is submitted from now on reaches nothing.
+    /// The host may die right here: what is submitted from now on reaches nothing.
     fn count_operation(&mut self, host: usize) {
         let this = &mut self.hosts[host];
         this.operations += 1;
-        if this.power_loss_at == Some(this.operations) && this.alive {
-            this.alive = false;
-            self.power_lost.push(host);
+        if let Some((_, how)) = this.dies_at.take_if(|(at, _)| *at == this.operations) {
+            if this.alive {
+                this.alive = false;
+                self.died.push((host, how));
+            }
         }
     }
 

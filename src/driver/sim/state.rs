@@ -5,7 +5,7 @@ use super::disk::{Disk, Ino, OpenFile};
 use super::entry::Sqe;
 use super::faults::{Dice, Faults};
 use super::memory::BufferRing;
-use super::net::{HostId, Net, SocketId};
+use super::net::{Death, HostId, Net, SocketId};
 use super::rng::Rng;
 use super::trace::Trace;
 use crate::driver::kernel::Wait;
@@ -40,13 +40,15 @@ pub(super) struct State {
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
     /// Open files on their way through Unix sockets.
     pub(super) passed: BTreeMap<u64, Rc<Object>>,
-    /// Hosts whose power has failed in the midst of a turn.
-    pub(super) power_lost: Vec<usize>,
+    /// Hosts that have died in the midst of a turn.
+    pub(super) died: Vec<(usize, Death)>,
     /// What happens by itself, in its order.
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
     /// Which operations wait for a socket.
     watchers: BTreeMap<SocketId, BTreeSet<(usize, u64)>>,
+    /// After so many changes a kernel writes some of them back by itself: a draw of the seed.
+    pub(super) changes_max: u64,
     /// Turns since anything but turns has happened.
     pub(super) idle_turns: u64,
     /// Names the task that is polled right now, for the reports.
@@ -74,10 +76,12 @@ pub(super) struct Host {
     pub(super) objects: BTreeMap<i32, Rc<Object>>,
     /// When the last write that was begun ends, for each file.
     pub(super) writing_until: BTreeMap<Ino, u64>,
+    /// Changes of the disk since some of them were written back.
+    pub(super) changes: u64,
     pub(super) numbers_max: usize,
-    /// Operations that were submitted so far, and the one at which the power fails.
+    /// Operations that were submitted so far, and the one at which it dies.
     pub(super) operations: u64,
-    pub(super) power_loss_at: Option<u64>,
+    pub(super) dies_at: Option<(u64, Death)>,
     pub(super) alive: bool,
 }
 
@@ -154,8 +158,9 @@ pub(super) enum Phase {
 
 impl State {
     pub(super) fn new(seed: u64, faults: Faults) -> State {
-        let rng = Rng::new(seed);
+        let mut rng = Rng::new(seed);
         State {
+            changes_max: 8 << rng.below(10),
             now: BEGIN_NANOS,
             net: Net::new(),
             rng,
@@ -165,7 +170,7 @@ impl State {
             cores: Vec::new(),
             names: BTreeMap::new(),
             passed: BTreeMap::new(),
-            power_lost: Vec::new(),
+            died: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
             watchers: BTreeMap::new(),

@@ -92,6 +92,24 @@ impl Journal {
         operations.flat_map(|operation| operation.changes).collect()
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Takes the first ones, in order.
+    pub(super) fn take_first(&mut self, count: usize) -> Vec<EntryChange> {
+        let mut changes = Vec::new();
+        for _ in 0..count {
+            let Some((number, operation)) = self.pending.pop_first() else {
+                break;
+            };
+            self.last.retain(|_, last| *last != number);
+            changes.extend(operation.changes);
+        }
+        changes
+    }
+
     /// Takes what a power loss leaves, and forgets the rest: as on a disk with an ordered journal
     /// the first operations, or else any of them with what they need.
     pub(super) fn take_kept(&mut self, rng: &mut Rng) -> Vec<EntryChange> {

@@ -10,7 +10,7 @@
 //! 2. A sync is as strict as POSIX: a file's makes the file durable and not its name, a directory's
 //!    makes the names in it durable and not the files.
 //! 3. Nothing is written back by itself. Who wants the write-back of a real kernel calls
-//!    [`Disk::sync_all`] from time to time.
+//!    [`Disk::write_back`] from time to time.
 //! 4. Space is counted in blocks of 4096 bytes. Names, directories and symbolic links take none. A
 //!    power loss may bring back more than fits; then nothing is free.
 //! 5. Reading does not change the time of access, as on a disk mounted with `noatime`. There is

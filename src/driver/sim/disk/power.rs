@@ -37,6 +37,19 @@ impl Disk {
         }
     }
 
+    /// What a kernel does by itself while its programs run: some files, and the oldest directory
+    /// operations, get to the disk.
+    pub(crate) fn write_back(&mut self, rng: &mut Rng) {
+        let count = rng.index(self.journal.len() + 1);
+        let changes = self.journal.take_first(count);
+        self.apply_durable(changes);
+        for inode in self.inodes.values_mut() {
+            if rng.chance(0.5) {
+                inode.make_durable(rng.chance(0.5));
+            }
+        }
+    }
+
     /// Lets one sync to come fail with this error: the next of this file, or the next of any.
     ///
     /// What a file's failed sync was to write stays in the page cache and counts as written: a

@@ -482,6 +482,25 @@ impl Net {
             .ok_or(libc::ENOTCONN)
     }
 
+    /// A socket for a person to read: its kind, its name and its peer's.
+    pub(crate) fn name_for_people(&self, id: SocketId) -> String {
+        let kind = match self.get(id).map(|socket| &socket.body) {
+            Ok(Body::Tcp(_)) => "TCP",
+            Ok(Body::Udp(_)) => "UDP",
+            Ok(Body::Unix(_)) => "Unix",
+            Err(_) => return "on a socket that is gone".into(),
+        };
+        let name = |name: SockAddr| match name.as_socket() {
+            Some(address) => address.to_string(),
+            None => format!("{:?}", name.as_pathname().unwrap_or("(no name)".as_ref())),
+        };
+        let local = self.local_name(id).map_or("(none)".into(), name);
+        match self.peer_name(id) {
+            Ok(peer) => format!("on {kind} {local} to {}", name(peer)),
+            Err(_) => format!("on {kind} {local}"),
+        }
+    }
+
     /// Process, user and group of the peer of a connected `AF_UNIX` socket (`SO_PEERCRED`): there
     /// is one of each in a simulation.
     pub(crate) fn peer_credentials(&self, id: SocketId) -> Result<(u32, u32, u32), Errno> {

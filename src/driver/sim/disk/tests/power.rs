@@ -145,6 +145,38 @@ fn the_length_is_one_that_the_file_had() {
     assert!(found.contains(&(5010, 100, Some(2))) && found.contains(&(5010, 100, Some(0))));
 }
 
+/// What nobody synced is often on the disk all the same, and never more than there was.
+#[test]
+fn what_a_kernel_writes_back_may_be_durable() {
+    let written_back = || {
+        let mut disk = disk();
+        let _open = write_new(&mut disk, "/file", &NEW);
+        disk.write_back(&mut Rng::new(0));
+        disk
+    };
+    let found = outcomes(written_back, |disk| content(disk, "/file").map(|c| c.len()));
+    assert!(
+        found.is_subset(&BTreeSet::from([None, Some(0), Some(NEW.len())])),
+        "{found:?}"
+    );
+    let mut always = 0;
+    for seed in 0..100 {
+        let mut disk = disk();
+        let _open = write_new(&mut disk, "/file", &NEW);
+        disk.write_back(&mut Rng::new(seed));
+        let mut lost = 0;
+        for other in 0..20 {
+            disk.power_loss(&mut Rng::new(other));
+            lost += usize::from(content(&disk, "/file").is_none_or(|c| c != NEW));
+        }
+        always += usize::from(lost == 0);
+    }
+    assert!(
+        (5..95).contains(&always),
+        "{always} of 100 were written back whole"
+    );
+}
+
 #[test]
 fn a_sync_of_a_file_does_not_save_its_name() {
     let world = || {
@@ -387,7 +419,8 @@ impl Program {
 
     fn step(&mut self, rng: &mut Rng) {
         let path = Program::path(rng);
-        match rng.below(10) {
+        match rng.below(11) {
+            9 => self.disk.write_back(rng),
             0 | 1 => {
                 let file = open(&mut self.disk, &path, libc::O_CREAT | libc::O_RDWR);
                 let number = self.ino(&path).expect("it was opened");
