@@ -24,9 +24,11 @@ impl Driver {
     /// another thread leaves later than that rings.
     pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
         self.submit_the_backlog()?;
-        let wait = self.before_sleep(wait, still_idle);
+        let (wait, asleep) = self.before_sleep(wait, still_idle);
         let result = self.enter_kernel(wait);
-        self.0.bell.awake();
+        if asleep {
+            self.0.bell.awake();
+        }
         result?;
         self.reap();
         self.serve_starved();
@@ -38,7 +40,7 @@ impl Driver {
     #[cfg(feature = "sim")]
     pub(crate) fn lie_down(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
         self.submit_the_backlog()?;
-        let wait = self.before_sleep(wait, still_idle);
+        let (wait, _) = self.before_sleep(wait, still_idle);
         match self.0.state.borrow_mut().kernel.as_mut() {
             Some(Kernel::Sim(sim)) => sim.lie_down(wait),
             _ => Err(gone()),
@@ -83,17 +85,17 @@ impl Driver {
         state.backlog.len()
     }
 
-    /// Makes ready to sleep; for how long.
-    fn before_sleep(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> Wait {
+    /// Makes ready to sleep; for how long, and whether the bell was told so.
+    fn before_sleep(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> (Wait, bool) {
         self.submit_those_late();
         let wait = self.shorten(wait);
         if wait == Wait::No {
-            return wait;
+            return (wait, false);
         }
         self.0.bell.going_to_sleep();
         match still_idle() && !self.buffers_came_back() {
-            true => wait,
-            false => Wait::No,
+            true => (wait, true),
+            false => (Wait::No, true),
         }
     }
 
