@@ -139,3 +139,14 @@ fn futures_may_use_the_control() {
     assert_eq!(boots.get(), 2);
     sim.finish();
 }
+
+/// A handle that the test has taken out of a host may be dropped there: the host closes it.
+#[test]
+fn handles_may_be_dropped_outside() {
+    let mut sim = Sim::new(1);
+    let host = idle(&mut sim, "a");
+    let file = sim.block_on(&host, async { File::create("/file").await.unwrap() });
+    drop(file);
+    sim.run_for(Duration::from_secs(1));
+    sim.finish();
+}

@@ -137,8 +137,14 @@ pub(crate) fn now() -> Option<u64> {
 }
 
 fn here() -> Here {
+    try_here().expect(
+        "a socket or file of a simulated host was used outside of it: do that in a future of this \
+         host, such as one for `Sim::block_on`",
+    )
+}
+
+fn try_here() -> Option<Here> {
     HERE.with_borrow(Option::clone)
-        .expect("checked by the caller")
 }
 
 /// The kernel of a new core on the host where this thread is.
