@@ -47,6 +47,8 @@ pub(super) struct State {
     sequence: u64,
     /// Which operations wait for a socket.
     watchers: BTreeMap<SocketId, BTreeSet<(usize, u64)>>,
+    /// What the runtime has done against its own rules.
+    pub(super) complaints: Vec<String>,
     /// Turns since anything but turns has happened.
     pub(super) idle_turns: u64,
     /// Names the task that is polled right now, for the reports.
@@ -104,8 +106,8 @@ pub(super) struct Core {
     pub(super) entries: usize,
     pub(super) completions: usize,
     pub(super) submitted: VecDeque<Sqe>,
-    pub(super) visible: VecDeque<(u64, Cqe)>,
-    pub(super) overflow: VecDeque<(u64, Cqe)>,
+    pub(super) visible: VecDeque<Completion>,
+    pub(super) overflow: VecDeque<Completion>,
     pub(super) ops: BTreeMap<u64, Op>,
     /// Operations that may be able to go on.
     pub(super) poked: BTreeSet<u64>,
@@ -120,6 +122,17 @@ pub(super) struct Core {
     pub(super) overflows: u64,
     /// An operation that has ended, for a completion that comes too late.
     pub(super) last_ended: Option<u64>,
+    /// How many of those the program has taken.
+    pub(super) stale_taken: u64,
+}
+
+/// One entry of a completion queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion {
+    pub(super) user_data: u64,
+    pub(super) cqe: Cqe,
+    /// It is one too many, on purpose.
+    pub(super) stale: bool,
 }
 
 /// One operation in flight.
@@ -165,6 +178,7 @@ impl State {
             names: BTreeMap::new(),
             passed: BTreeMap::new(),
             power_lost: Vec::new(),
+            complaints: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
             watchers: BTreeMap::new(),
@@ -334,11 +348,12 @@ impl Core {
         }
     }
 
-    /// When it wakes by itself.
-    pub(super) fn wakes_at(&self) -> Option<u64> {
+    /// When it wakes by itself: at the end of its sleep, or, with something to do already, as
+    /// soon as it has the CPU again.
+    pub(super) fn wakes_at(&self, now: u64) -> Option<u64> {
         match self.sleeps {
+            _ if self.is_runnable(now) => Some(self.not_before),
             Some(Wait::Until(at)) => Some(at.max(self.not_before)),
-            _ if self.not_before > 0 => Some(self.not_before),
             _ => None,
         }
     }
