@@ -56,9 +56,9 @@
 //! Deadlock and livelock, with what every task waits for; bytes of every connection conserved;
 //! the memory of zero-copy sends unchanged until their notification; no operation cancelled that
 //! nobody gave up, no completion lost or taken for another's, no timer early; at the end of a host
-//! nothing left in flight, no descriptor, no piece of a receive buffer, no task, no timer. With [`GuardAlloc`] as
-//! the test's allocator, memory that is freed while the kernel has it aborts the test with the
-//! operation's name; with AddressSanitizer it is a report.
+//! nothing left in flight, no descriptor, no piece of a receive buffer, no task, no timer. With
+//! [`GuardAlloc`] as the test's allocator, memory that is freed while the kernel has it aborts the
+//! test with the operation's name; with AddressSanitizer it is a report.
 //!
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
