@@ -237,6 +237,31 @@ impl Pool {
     }
 }
 
+/// Looks at what programs hold of a pool, also after its end.
+#[cfg(feature = "sim")]
+pub(crate) struct Held(Arc<Shared>);
+
+#[cfg(feature = "sim")]
+impl Pool {
+    pub(crate) fn held(&self) -> Held {
+        Held(self.shared.clone())
+    }
+}
+
+#[cfg(feature = "sim")]
+impl Held {
+    /// How many pieces were received and not given back.
+    pub(crate) fn pieces(&self) -> u64 {
+        let counts = self.0.counts.iter();
+        let all: u64 = counts
+            .map(|count| u64::from(count.load(Ordering::Relaxed)))
+            .sum();
+        // SAFETY: a simulation is one thread, the owner's, and no other borrow is alive here.
+        let side = unsafe { &*self.0.side.get() };
+        all - u64::from(side.available.get())
+    }
+}
+
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")

@@ -136,6 +136,8 @@ impl<O: Single> Future for Submit<O> {
         let op = this.op.take().expect("checked above");
         let cancelled = cqe.result == -libc::ECANCELED;
         if cancelled && !this.cancelled && !op.cancels_itself() && !this.driver.is_closed() {
+            #[cfg(feature = "sim")]
+            super::sim::complain("an operation was cancelled, and nobody had asked for that");
             cqe = Cqe::given_up();
         }
         Poll::Ready(op.complete(cqe))

@@ -344,7 +344,11 @@ macro_rules! stream_methods {
                 poll_fn(|cx| self.tx.poll_shutdown(cx)).await?;
             }
             if how != Shutdown::Write {
-                sys::shutdown(self.rx.fd(), Shutdown::Read)?;
+                match sys::shutdown(self.rx.fd(), Shutdown::Read) {
+                    // The peer had ended its side: with ours the connection is down.
+                    Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+                    result => result?,
+                }
             }
             Ok(())
         }

@@ -3,10 +3,14 @@
 use super::handle::{Context as CoreContext, Shared};
 use super::metrics::Metrics;
 use super::shutdown::CoreReport;
+#[cfg(feature = "sim")]
+use super::stepped::Left;
 use crate::driver::bell::Bell;
 use crate::driver::current::EnterGuard;
 use crate::driver::kernel::{Wait, now};
 use crate::driver::refusal::BuildError;
+#[cfg(feature = "sim")]
+use crate::driver::sim::Watch;
 use crate::driver::{self, Driver};
 use crate::task::{Budget, Executor, Remote, Unpark};
 use crate::time::{self, Timers};
@@ -276,9 +280,20 @@ impl Core {
         self.executor.take_root_woken()
     }
 
-    /// Ends it without a drain; how many operations had to be leaked.
-    pub(super) fn end_now(self) -> usize {
-        self.end(Duration::ZERO).leaked_operations
+    pub(super) fn watch(&self) -> Watch {
+        Watch::new(&self.driver)
+    }
+
+    /// Ends it without a drain; what is left of it.
+    pub(super) fn end_now(self) -> Left {
+        let (executor, timers) = (self.executor.clone(), self.timers.clone());
+        let report = self.end(Duration::ZERO);
+        Left {
+            operations: report.leaked_operations,
+            tasks: executor.live(),
+            timers: timers.len(),
+            pieces: 0,
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use super::core::{Core, CoreConfig, Running};
 use super::handle::{Handle, Shared};
 use crate::driver::buf_ring::{MESSAGE_HEAD_BYTES, PoolConfig};
 use crate::driver::probe::Features;
-use crate::driver::sim::World;
+use crate::driver::sim::{Watch, World};
 use crate::driver::{self, Driver};
 use crate::task;
 use std::future::Future;
@@ -26,9 +26,21 @@ pub(crate) struct Sizes {
     pub(crate) budget_polls: u32,
 }
 
+/// What is left of a core that has ended, which in order is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// Operations that had to be leaked.
+    pub(crate) operations: usize,
+    pub(crate) tasks: usize,
+    pub(crate) timers: usize,
+    /// Pieces of receive buffers that nobody has given back.
+    pub(crate) pieces: u64,
+}
+
 /// One core of a simulated host.
 pub(crate) struct Stepped {
     core: Option<Core>,
+    watch: Watch,
     root: Option<Root>,
     world: World,
     host: usize,
@@ -82,6 +94,7 @@ pub(crate) fn build(
     }
     world.set_task_name(|| task::current_id().map_or(0, task::Id::number));
     let stepped = built.into_iter().enumerate().map(|(index, core)| Stepped {
+        watch: core.watch(),
         core: Some(core),
         root: None,
         world: world.clone(),
@@ -159,19 +172,24 @@ impl Stepped {
         core.lie_down();
         self.woken |= core.take_root_woken();
         self.lies = true;
+        self.watch.look();
     }
 
-    /// Drops all tasks, and closes the ring; how many operations had to be leaked.
-    pub(crate) fn end(&mut self) -> usize {
+    /// Drops all tasks, and closes the ring; what is left.
+    pub(crate) fn end(&mut self) -> Left {
         let Some(core) = self.core.take() else {
-            return 0;
+            return Left::default();
         };
         let _here = self.world.on_host(self.host, self.index);
         {
             let _entered = core.enter();
             self.root = None;
         }
-        core.end_now()
+        let left = core.end_now();
+        Left {
+            pieces: self.watch.pieces(),
+            ..left
+        }
     }
 }
 

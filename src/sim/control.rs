@@ -233,8 +233,8 @@ impl Inner {
 
     /// Drops what the dead host had in memory; its destructors reach nothing any more.
     fn put_down(&self, host: usize) {
-        let mut machines = self.machines.borrow_mut();
-        machines[host].end();
+        let cores = self.machines.borrow_mut()[host].take_cores();
+        super::host::end(cores);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::driver::probe::Features;
 use crate::driver::sim::World;
 use crate::driver::sim::rng::Rng;
 use crate::runtime::Handle;
-use crate::runtime::stepped::{self, Root, Sizes, Stepped};
+use crate::runtime::stepped::{self, Left, Root, Sizes, Stepped};
 use std::rc::Rc;
 
 /// What a host runs on each core when it boots.
@@ -53,12 +53,11 @@ impl Machine {
         self.handle = Some(handle);
     }
 
-    /// Ends its cores in order; how many operations had to be leaked.
-    pub(super) fn end(&mut self) -> usize {
+    /// Takes its cores away from it, to be [ended](end).
+    pub(super) fn take_cores(&mut self) -> Vec<Stepped> {
         self.handle = None;
         self.numbers.clear();
-        let mut running = std::mem::take(&mut self.running);
-        running.iter_mut().map(Stepped::end).sum()
+        std::mem::take(&mut self.running)
     }
 
     pub(super) fn panicked_tasks(&self) -> u64 {
@@ -68,6 +67,27 @@ impl Machine {
     pub(super) fn is_up(&self) -> bool {
         !self.running.is_empty()
     }
+}
+
+/// Ends cores in order; what is left of them, in words.
+pub(super) fn end(mut cores: Vec<Stepped>) -> Vec<String> {
+    let ended: Vec<Left> = cores.iter_mut().map(Stepped::end).collect();
+    ended.into_iter().flat_map(in_words).collect()
+}
+
+fn in_words(left: Left) -> Vec<String> {
+    let counts = [
+        (left.operations, "operations had to be leaked"),
+        (left.tasks, "tasks are still there"),
+        (left.timers, "timers are still set"),
+        (
+            left.pieces as usize,
+            "received pieces of its buffers were not given back",
+        ),
+    ];
+    let some = counts.iter().filter(|(count, _)| *count > 0);
+    some.map(|(count, what)| format!("{count} {what}"))
+        .collect()
 }
 
 /// Queues and buffers of a host: small ones, which are often full, and ordinary ones.

@@ -57,15 +57,18 @@
 //! # What is checked in every run
 //! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes
 //! of every connection conserved; the memory of zero-copy sends unchanged until their
-//! notification; at the end of a host nothing left in flight, no descriptor, no buffer, no leaked
-//! operation. With [`GuardAlloc`] as the test's allocator, memory that is freed while the kernel
-//! has it aborts the test with the operation's name; with AddressSanitizer it is a report.
+//! notification; no operation cancelled that nobody gave up, no completion lost or taken for
+//! another's, no timer early; at the end of a host nothing left in flight, no descriptor, no piece
+//! of a receive buffer, no task, no timer. With [`GuardAlloc`] as the test's allocator, memory that
+//! is freed while the kernel has it aborts the test with the operation's name; with
+//! AddressSanitizer it is a report.
 //!
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
-//! `SO_KEEPALIVE`, out-of-band data, pipes of the file system and devices are not simulated. All
-//! hosts of a world share the program's statics.
+//! `SO_KEEPALIVE`, out-of-band data, pipes of the file system and devices are not simulated. The
+//! loopback takes its time, where Linux hands over at once. All hosts of a world share the
+//! program's statics.
 
 mod control;
 mod follow;
@@ -83,7 +86,6 @@ pub use link::Link;
 pub use seeds::seeds;
 
 use crate::driver::sim::{Next, World};
-use crate::runtime::stepped::Stepped;
 use control::Order;
 use host::{Boot, Machine};
 use std::any::Any;
@@ -405,7 +407,7 @@ impl Drop for Sim {
             .into_iter()
             .flat_map(|mut all| std::mem::take(&mut *all))
         {
-            machine.end();
+            host::end(machine.take_cores());
         }
     }
 }
@@ -444,6 +446,7 @@ impl Inner {
                     eprintln!("that was {who}, after {elapsed:?} of seed {}", self.seed);
                     resume_unwind(panic);
                 }
+                self.check_rules();
                 // Now, so that whoever looks next sees who has died.
                 self.obey();
             }
@@ -463,6 +466,13 @@ impl Inner {
             }
         }
         true
+    }
+
+    /// Panics where the runtime has broken one of its own rules.
+    fn check_rules(&self) {
+        if let Some(what) = self.world.take_complaint() {
+            panic!("{what}\n{}", self.report());
+        }
     }
 
     fn report(&self) -> String {
@@ -500,12 +510,10 @@ impl Inner {
         self.obey();
         let count = self.machines.borrow().len();
         for host in 0..count {
-            let mut running = std::mem::take(&mut self.machines.borrow_mut()[host].running);
-            let leaked: usize = running.iter_mut().map(Stepped::end).sum();
-            let mut left = self.world.leftovers(host);
-            if leaked > 0 {
-                left.push(format!("{leaked} operations had to be leaked"));
-            }
+            let cores = self.machines.borrow_mut()[host].take_cores();
+            let mut left = host::end(cores);
+            left.extend(self.world.leftovers(host));
+            self.check_rules();
             let name = self.machines.borrow()[host].name.clone();
             assert!(
                 left.is_empty(),

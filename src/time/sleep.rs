@@ -81,6 +81,10 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         if let Some((timers, key)) = &self.timer {
             if timers.poll(*key, cx.waker()).is_ready() {
+                #[cfg(feature = "sim")]
+                if self.deadline.as_nanos() > now() {
+                    crate::driver::sim::complain("a timer has fired early");
+                }
                 self.timer = None;
                 return Poll::Ready(());
             }

@@ -17,8 +17,14 @@ const BLOCK_LEN_MAX: usize = 4 << 20;
 
 struct Watching;
 
+#[cfg(not(feature = "sim"))]
 #[global_allocator]
 static ALLOCATOR: Watching = Watching;
+
+/// It also refuses to free what a simulated kernel has.
+#[cfg(feature = "sim")]
+#[global_allocator]
+static ALLOCATOR: corering::sim::GuardAlloc<Watching> = corering::sim::GuardAlloc::over(Watching);
 
 static QUARANTINE: AtomicBool = AtomicBool::new(false);
 static KEPT: Locked = Locked {

@@ -45,8 +45,9 @@ impl State {
 
     /// How long a worker takes for this.
     pub(super) fn working_time(&mut self, core: usize, op: &Op) -> u64 {
+        let slow = self.roll(|faults| faults.slow_disk);
         let time = match op.sqe.opcode {
-            _ if self.roll(|faults| faults.slow_disk) => self.rng.between(1_000_000, 1_000_000_000),
+            _ if slow => self.rng.between(1_000_000, 1_000_000_000),
             opcode::Fsync::CODE => self.rng.between(200_000, 8_000_000),
             // Some reads are cached, and over at once.
             opcode::Read::CODE | opcode::Readv::CODE if self.rng.chance(0.5) => 0,

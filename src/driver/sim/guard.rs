@@ -48,12 +48,19 @@ pub(super) fn give_back(ranges: &[(u64, usize)]) {
 /// # fn main() {}
 /// ```
 #[derive(Debug, Default)]
-pub struct GuardAlloc(());
+pub struct GuardAlloc<A = System>(A);
 
 impl GuardAlloc {
     /// The allocator; it hands everything to the system's.
     pub const fn new() -> GuardAlloc {
-        GuardAlloc(())
+        GuardAlloc(System)
+    }
+}
+
+impl<A> GuardAlloc<A> {
+    /// The same in front of another allocator, for a test that has one of its own.
+    pub const fn over(allocator: A) -> GuardAlloc<A> {
+        GuardAlloc(allocator)
     }
 }
 
@@ -75,22 +82,22 @@ fn check(ptr: *mut u8, layout: Layout) {
     }
 }
 
-// SAFETY: every call goes to the system's allocator unchanged; the check only reads.
-unsafe impl GlobalAlloc for GuardAlloc {
+// SAFETY: every call goes to the other allocator unchanged; the check only reads.
+unsafe impl<A: GlobalAlloc> GlobalAlloc for GuardAlloc<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
+        unsafe { self.0.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         check(ptr, layout);
         // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(ptr, layout) }
+        unsafe { self.0.dealloc(ptr, layout) }
     }
 
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         check(ptr, layout);
         // SAFETY: the caller's promise, passed on.
-        unsafe { System.realloc(ptr, layout, new_size) }
+        unsafe { self.0.realloc(ptr, layout, new_size) }
     }
 }

@@ -37,6 +37,7 @@ mod messages;
     allow(dead_code, reason = "a network offers more than the ring asks for")
 )]
 mod net;
+mod oracle;
 mod queue;
 pub(crate) mod rng;
 mod socket_ops;
@@ -51,6 +52,7 @@ pub use guard::GuardAlloc;
 pub(crate) use disk::Disk;
 pub(crate) use disk::Snapshot;
 pub(crate) use net::{Death, HostId, Link};
+pub(crate) use oracle::{Watch, complain};
 
 use self::memory::BufferRing;
 use self::state::{Host, State};
@@ -256,9 +258,10 @@ impl SimKernel {
     }
 
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
-        self.world.0.borrow_mut().cores[self.core]
-            .visible
-            .pop_front()
+        let core = &mut self.world.0.borrow_mut().cores[self.core];
+        let completion = core.visible.pop_front()?;
+        core.stale_taken += u64::from(completion.stale);
+        Some((completion.user_data, completion.cqe))
     }
 
     pub(crate) fn overflown(&mut self) -> bool {
@@ -457,7 +460,7 @@ impl World {
             let sleepers = state.cores.iter().enumerate().filter(|(_, core)| core.open);
             let wakes = sleepers.filter_map(|(i, core)| match has_work(i) {
                 true => Some(core.not_before),
-                false => core.wakes_at(),
+                false => core.wakes_at(now),
             });
             let wakes = wakes.filter(|&at| at > now).min();
             let next = wakes.into_iter().chain(state.next_time()).min();

@@ -4,7 +4,7 @@
 use super::entry::Sqe;
 use super::guard;
 use super::memory;
-use super::state::{Core, Event, Op, Phase, State};
+use super::state::{Completion, Core, Event, Op, Phase, State};
 use crate::driver::kernel::Wait;
 use crate::driver::slot::Cqe;
 use io_uring::opcode;
@@ -47,6 +47,7 @@ impl State {
             enters: 0,
             overflows: 0,
             last_ended: None,
+            stale_taken: 0,
         });
         self.cores.len() - 1
     }
@@ -181,7 +182,7 @@ impl State {
         self.flush_overflow(core);
         if self.roll(|faults| faults.stale_completion) {
             if let Some(word) = self.cores[core].last_ended {
-                self.post(core, word, 0, 0);
+                self.post_one(core, word, [0, 0], true);
             }
         }
         let budget = self.rng.between(1, DEFERRED_MAX);
@@ -214,6 +215,10 @@ impl State {
     }
 
     pub(super) fn post(&mut self, core: usize, user_data: u64, result: i32, flags: u32) {
+        self.post_one(core, user_data, [result, flags as i32], false);
+    }
+
+    fn post_one(&mut self, core: usize, user_data: u64, [result, flags]: [i32; 2], stale: bool) {
         self.idle_turns = 0;
         self.note(core, "  completes", result.into(), user_data as i64);
         let full = self.is_full(core);
@@ -223,14 +228,19 @@ impl State {
         }
         let cqe = Cqe {
             result,
-            flags,
+            flags: flags as u32,
             buffer_at: 0,
+        };
+        let completion = Completion {
+            user_data,
+            cqe,
+            stale,
         };
         if full {
             this.overflows += u64::from(this.overflow.is_empty());
-            this.overflow.push_back((user_data, cqe));
+            this.overflow.push_back(completion);
         } else {
-            this.visible.push_back((user_data, cqe));
+            this.visible.push_back(completion);
         }
     }
 

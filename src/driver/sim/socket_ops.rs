@@ -12,6 +12,8 @@ use std::rc::Rc;
 
 /// Completions that a multishot operation posts in a row, at most.
 const SHOTS_MAX: u64 = 32;
+/// Bytes of a stream that one attempt looks at: more than any socket has room for.
+const SEND_MAX: usize = 256 * 1024;
 /// The length of `struct io_uring_recvmsg_out`.
 const RECVMSG_OUT_LEN: usize = 16;
 
@@ -308,24 +310,35 @@ impl State {
                 return result;
             }
         }
-        let bytes = match op.sqe.opcode {
+        let (bytes, left) = match op.sqe.opcode {
             opcode::SendMsg::CODE => {
                 let header: libc::msghdr = memory::get(op.sqe.addr);
-                memory::gather(&memory::pieces(header.msg_iov as u64, header.msg_iovlen))
+                let pieces = memory::pieces(header.msg_iov as u64, header.msg_iovlen);
+                let bytes = memory::gather(&pieces).split_off(op.done);
+                let left = bytes.len();
+                (bytes, left)
             }
-            _ => memory::read(op.sqe.addr, op.sqe.len as usize),
+            _ => {
+                let left = op.sqe.len as usize - op.done;
+                let len = if self.is_stream(file) {
+                    left.min(SEND_MAX)
+                } else {
+                    left
+                };
+                (memory::read(op.sqe.addr + op.done as u64, len), left)
+            }
         };
         if self.roll(|faults| faults.connection_reset) {
             self.net.reset(socket, self.now);
         }
         let all = flags & libc::MSG_WAITALL != 0;
-        let mut rest = &bytes[op.done..];
+        let mut rest = &bytes[..];
         if rest.len() > 1 && !all && self.is_stream(file) && self.roll(|f| f.short_send) {
             rest = &rest[..1 + self.rng.index(rest.len())];
         }
         let n = self.net.send(socket, rest, self.now)?;
         op.done += n;
-        match all && op.done < bytes.len() {
+        match all && n < left {
             true => Err(libc::EAGAIN),
             false => Ok(()),
         }
@@ -381,11 +394,14 @@ fn events(ready: Ready) -> i16 {
     set.fold(0, |events, (_, event)| events | event)
 }
 
-/// A hash of the bytes that a zero-copy send has lent.
+/// A hash of the bytes that a zero-copy send has sent, and still lends.
 fn hash(op: &Op) -> u64 {
-    let bytes = memory::read(op.sqe.addr, op.sqe.len as usize);
-    let mix = |hash: u64, byte: &u8| Rng::new(hash ^ u64::from(*byte)).next_u64();
-    bytes.iter().fold(0, mix)
+    let mix = |hash: u64, chunk: &[u8]| {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        Rng::new(hash ^ u64::from_le_bytes(word)).next_u64()
+    };
+    memory::read(op.sqe.addr, op.done).chunks(8).fold(0, mix)
 }
 
 pub(super) fn clipped(bytes: &[u8], room: usize) -> &[u8] {

@@ -49,6 +49,8 @@ pub(super) struct State {
     watchers: BTreeMap<SocketId, BTreeSet<(usize, u64)>>,
     /// After so many changes a kernel writes some of them back by itself: a draw of the seed.
     pub(super) changes_max: u64,
+    /// What the runtime has done against its own rules.
+    pub(super) complaints: Vec<String>,
     /// Turns since anything but turns has happened.
     pub(super) idle_turns: u64,
     /// Names the task that is polled right now, for the reports.
@@ -108,8 +110,8 @@ pub(super) struct Core {
     pub(super) entries: usize,
     pub(super) completions: usize,
     pub(super) submitted: VecDeque<Sqe>,
-    pub(super) visible: VecDeque<(u64, Cqe)>,
-    pub(super) overflow: VecDeque<(u64, Cqe)>,
+    pub(super) visible: VecDeque<Completion>,
+    pub(super) overflow: VecDeque<Completion>,
     pub(super) ops: BTreeMap<u64, Op>,
     /// Operations that may be able to go on.
     pub(super) poked: BTreeSet<u64>,
@@ -125,6 +127,17 @@ pub(super) struct Core {
     pub(super) overflows: u64,
     /// An operation that has ended, for a completion that comes too late.
     pub(super) last_ended: Option<u64>,
+    /// How many of those the program has taken.
+    pub(super) stale_taken: u64,
+}
+
+/// One entry of a completion queue.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion {
+    pub(super) user_data: u64,
+    pub(super) cqe: Cqe,
+    /// It is one too many, on purpose.
+    pub(super) stale: bool,
 }
 
 /// One operation in flight.
@@ -171,6 +184,7 @@ impl State {
             names: BTreeMap::new(),
             passed: BTreeMap::new(),
             died: Vec::new(),
+            complaints: Vec::new(),
             events: BTreeMap::new(),
             sequence: 0,
             watchers: BTreeMap::new(),
@@ -340,11 +354,12 @@ impl Core {
         }
     }
 
-    /// When it wakes by itself.
-    pub(super) fn wakes_at(&self) -> Option<u64> {
+    /// When it wakes by itself: at the end of its sleep, or, with something to do already, as
+    /// soon as it has the CPU again.
+    pub(super) fn wakes_at(&self, now: u64) -> Option<u64> {
         match self.sleeps {
+            _ if self.is_runnable(now) => Some(self.not_before),
             Some(Wait::Until(at)) => Some(at.max(self.not_before)),
-            _ if self.not_before > 0 => Some(self.not_before),
             _ => None,
         }
     }

@@ -39,7 +39,11 @@ impl Trace {
         for word in [now, core as u64, a as u64, b as u64] {
             self.mix(word);
         }
-        what.bytes().for_each(|byte| self.mix(byte.into()));
+        for chunk in what.as_bytes().chunks(8) {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.mix(u64::from_le_bytes(word));
+        }
         if self.lines.len() == LINES_MAX {
             self.lines.pop_front();
         }
