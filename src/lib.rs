@@ -48,7 +48,8 @@
 //! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
 //! | `send_to`, `send` on a datagram socket | the datagram is sent wholly or not at all; which, is unknown | a datagram has no parts |
 //! | `send_with_fds` on a Unix stream | not safe: as `send` | the count is unknown at the drop |
-//! | `sleep`, `interval.tick`, `timeout`, joining a task, channel `recv`, semaphore `acquire` | safe | nothing consumed |
+//! | `sleep`, `interval.tick`, `timeout`, joining a task, `recv` and `reserve` of a channel, `get` of a queue, semaphore `acquire`, `lock`, `read`, `write`, whatever else waits in [`sync`] | safe: a turn that had come goes to the next | nothing consumed |
+//! | `send` into a channel, `put` into a queue | the value is dropped, and was not sent | it was in the future |
 //! | `connect`, `open` | safe: nothing leaks (the file may have been created) | the late descriptor closes itself |
 //! | `read_at`, `metadata` of a file | safe; a buffer that was given is not returned | nothing consumed |
 //! | `write_at`, `sync_all`, `rename`, `remove_file` | may still happen after the drop; never reported in part | a disk operation cannot be taken back |
@@ -84,7 +85,7 @@
 //!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf threads
 //!   op/       what can be asked of the kernel, one block each              buf driver
 //!   task/     futures that run: spawn, JoinHandle, executor                threads
-//!   sync/     channels between cores; semaphore and notify on one          threads
+//!   sync/     channels between cores; locks, queues, channels on one       threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
 //!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op

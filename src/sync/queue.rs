@@ -191,7 +191,7 @@ impl<S: Store> State<S> {
 
     /// Nothing is in it, and nothing will be.
     fn is_over(&self) -> bool {
-        self.shut_down && self.items.len() == 0
+        self.shut_down && self.items.is_empty()
     }
 }
 

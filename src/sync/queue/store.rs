@@ -16,11 +16,12 @@ pub trait Store: Default + sealed::Sealed {
     fn pop(&mut self) -> Option<Self::Item>;
 
     /// How many there are.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "only the queue asks, and it compares"
-    )]
     fn len(&self) -> usize;
+
+    /// Whether there is none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 mod sealed {

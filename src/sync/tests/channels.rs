@@ -346,6 +346,8 @@ fn a_watch_shows_the_newest() {
     sender.send(2).unwrap();
     assert!(waiter.woken());
     assert_eq!(waiter.poll(), Poll::Ready(Ok(())));
+    drop(waiter);
+    let mut waiter = Waiter::new(receiver.changed());
     assert!(waiter.poll().is_pending(), "it has seen it");
     drop(waiter);
     assert!(other.borrow().has_changed() && other.borrow_and_update().has_changed());

@@ -123,8 +123,7 @@ fn a_writer_that_goes_lets_readers_through() {
     assert!(writer.poll().is_pending() && reader.poll().is_pending());
     drop(writer);
     assert!(reader.woken());
-    ready(reader.poll());
-    drop(held);
+    drop((ready(reader.poll()), held));
 }
 
 enum Held<'a> {

@@ -182,10 +182,12 @@ fn no_room_at_all() {
     let _ = Queue::<u8>::bounded(0);
 }
 
+type Putting<'a> = Waiter<'a, Result<(), PutError<u32>>>;
+
 /// What the queue must be, beside its waiters: those in line and those that were granted.
 struct Model<'a> {
     items: VecDeque<u32>,
-    putters: Vec<(u32, Waiter<'a, Result<(), PutError<u32>>>)>,
+    putters: Vec<(u32, Putting<'a>)>,
     getters: Vec<Waiter<'a, Result<u32, GetError>>>,
 }
 
