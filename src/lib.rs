@@ -72,7 +72,7 @@
 //!   driver/   the kernel and what it borrows: slots, ring, buffers, bell   buf threads
 //!   op/       what can be asked of the kernel, one block each              buf driver
 //!   task/     futures that run: spawn, JoinHandle, executor                threads
-//!   sync/     channels between cores; semaphore and notify on one          threads
+//!   sync/     channels between cores; locks, queues, channels on one       threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
 //!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op

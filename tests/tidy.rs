@@ -51,6 +51,14 @@ const UNSAFE_ROOTS: &[&str] = &["src/buf", "src/driver", "src/op", "src/task"];
 /// Single files elsewhere in which `unsafe` may stand: file, reason.
 const UNSAFE_FILES: &[(&str, &str)] = &[
     (
+        "src/sync/mutex.rs",
+        "its guards lead to the value: a `RefCell` cannot lend to one that owns the mutex",
+    ),
+    (
+        "src/sync/rwlock.rs",
+        "its guards lead to the value: a `RefCell` cannot lend to one that owns the lock",
+    ),
+    (
         "src/time/timeout.rs",
         "pins the limited future in place, so that a timeout allocates nothing",
     ),

@@ -105,3 +105,39 @@ fn a_oneshot_that_is_closed_wakes_its_sender() {
         thread.join().unwrap();
     });
 }
+
+/// A permit is used or given up while the receiver closes and takes what is left.
+#[test]
+fn a_permit_is_used_or_given_up_while_the_channel_closes() {
+    for uses_it in [true, false] {
+        super::model(move || {
+            let (sender, mut receiver) = channel(1);
+            let thread = thread::spawn(move || {
+                let permit = sender.try_reserve().ok();
+                let reserved = permit.is_some();
+                match permit {
+                    Some(permit) if uses_it => permit.send(tracked()),
+                    given_up => drop(given_up),
+                }
+                block_on(sender.closed());
+                reserved
+            });
+            receiver.close();
+            let received = block_on(receiver.recv()).is_some();
+            assert_eq!(thread.join().unwrap() && uses_it, received);
+        });
+    }
+}
+
+/// Room that comes back from a permit reaches the sender that waits.
+#[test]
+fn a_permit_that_goes_wakes_the_next() {
+    super::model(|| {
+        let (sender, mut receiver) = channel(1);
+        let permit = sender.clone().try_reserve_owned().ok();
+        let thread = thread::spawn(move || block_on(sender.reserve()).unwrap().send(tracked()));
+        drop(permit);
+        assert!(block_on(receiver.recv()).is_some());
+        thread.join().unwrap();
+    });
+}

@@ -1,27 +1,21 @@
 //! A bounded queue between cores: many senders, one receiver.
 //!
 //! Rules
-//! 1. `queue.len() + granted <= capacity`, and senders wait only while that is an equality. So
-//!    nobody overtakes a waiting sender; one that has its slot, and has not run since, may be.
-//! 2. A slot that comes free is granted to the longest waiter, which leaves the list of waiters. If
-//!    it is dropped before it has used the slot, the slot goes to the next.
-//! 3. Closed by the receiver: senders get their values back, what is queued can be received. Closed
-//!    by the last sender's drop: what is queued can be received.
+//! 1. Those of `chan.rs`, under a lock that is never held across a wake.
 
+use super::chan::{self, Locked, Shared};
 use super::error::{SendError, TryRecvError, TrySendError};
-use super::waiters::{Ticket, Waiters, register};
-use crate::threads::{Mutex, MutexGuard};
 use futures_core::Stream;
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Makes a channel with room for `capacity` values.
 ///
-/// Both ends may be used on any core and in any executor.
+/// Both ends may be used on any core and in any executor. Where both stay on one core,
+/// [`local::mpsc`](super::local::mpsc) does without a lock.
 ///
 /// # Panics
 /// If `capacity` is 0.
@@ -40,83 +34,13 @@ use std::task::{Context, Poll, Waker};
 #[must_use]
 pub fn channel<T: Send>(capacity: usize) -> (Sender<T>, Receiver<T>) {
     assert!(capacity > 0, "a channel needs room for at least one value");
-    let state = State {
-        queue: VecDeque::new(),
-        capacity,
-        granted: 0,
-        waiting: Waiters::default(),
-        receiver: None,
-        senders: 1,
-        closed: false,
-    };
-    let shared = Arc::new(Shared(Mutex::new(state)));
+    let shared = Arc::new(Locked::new(capacity));
     (
         Sender {
             shared: shared.clone(),
         },
         Receiver { shared },
     )
-}
-
-struct Shared<T>(Mutex<State<T>>);
-
-struct State<T> {
-    queue: VecDeque<T>,
-    capacity: usize,
-    /// Slots given to senders that have not used them yet.
-    granted: usize,
-    /// Senders that wait for a slot.
-    waiting: Waiters<()>,
-    /// The receiver, if it waits.
-    receiver: Option<Waker>,
-    /// `Sender`s in existence.
-    senders: usize,
-    /// By the receiver, or its drop.
-    closed: bool,
-}
-
-impl<T> Shared<T> {
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        // Only a foreign waker's `clone` could panic under the lock; the state is whole even then.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> State<T> {
-    fn free(&self) -> usize {
-        self.capacity - self.queue.len() - self.granted
-    }
-
-    /// Queues a value for which there is room; the receiver is to be woken.
-    fn push(&mut self, value: T) -> Option<Waker> {
-        debug_assert!(self.free() > 0);
-        self.queue.push_back(value);
-        self.receiver.take()
-    }
-
-    /// Grants a slot that has come free; that sender is to be woken.
-    fn grant(&mut self) -> Option<Waker> {
-        let (_, waker) = self.waiting.pop()?;
-        self.granted += 1;
-        Some(waker)
-    }
-
-    /// The next value, and a sender to be woken.
-    fn pop(&mut self) -> Option<(T, Option<Waker>)> {
-        let value = self.queue.pop_front()?;
-        Some((value, self.grant()))
-    }
-
-    fn close(&mut self) -> Vec<Waker> {
-        self.closed = true;
-        self.waiting.take_all()
-    }
-}
-
-fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        waker.wake();
-    }
 }
 
 /// Sends values into a [`channel`]. Clones send into the same one.
@@ -132,7 +56,7 @@ fn wake(waker: Option<Waker>) {
 /// assert_eq!(receiver.try_recv(), Ok(1));
 /// ```
 pub struct Sender<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Locked<T>>,
 }
 
 impl<T: Send> Sender<T> {
@@ -143,14 +67,9 @@ impl<T: Send> Sender<T> {
     ///
     /// # Cancel safety
     /// Dropping it before it completes drops the value, which was then not sent, and leaves its
-    /// place in the line.
+    /// place in the line. To keep the value, wait for room with [`reserve`](Self::reserve).
     pub async fn send(&self, value: T) -> Result<(), SendError<T>> {
-        Sending {
-            shared: &self.shared,
-            value: Some(value),
-            ticket: None,
-        }
-        .await
+        chan::send(&*self.shared, value).await
     }
 
     /// Sends a value if there is room.
@@ -158,31 +77,104 @@ impl<T: Send> Sender<T> {
     /// # Errors
     /// The value, if the channel is full (or senders wait already), or closed.
     pub fn try_send(&self, value: T) -> Result<(), TrySendError<T>> {
-        let mut state = self.shared.lock();
-        if state.closed {
-            return Err(TrySendError::Closed(value));
+        chan::try_send(&*self.shared, value)
+    }
+
+    /// Waits for room for one value, and keeps it for the permit. Waiting senders go in turn.
+    ///
+    /// With a limit on the time it is `timeout(limit, sender.reserve())`, and no value is lost.
+    ///
+    /// # Errors
+    /// If the receiver has closed the channel or was dropped.
+    ///
+    /// # Cancel safety
+    /// Safe: no room is lost, only the place in the line.
+    ///
+    /// # Examples
+    /// ```
+    /// # futures::executor::block_on(async {
+    /// let (sender, mut receiver) = corering::sync::channel(1);
+    /// let room = sender.reserve().await.unwrap();
+    /// assert!(sender.try_send("no room").is_err());
+    /// room.send("made when there was room");
+    /// assert_eq!(receiver.recv().await, Some("made when there was room"));
+    /// # });
+    /// ```
+    pub async fn reserve(&self) -> Result<SendPermit<'_, T>, SendError<()>> {
+        chan::reserve(&*self.shared).await?;
+        Ok(SendPermit {
+            shared: Some(&self.shared),
+        })
+    }
+
+    /// As [`reserve`](Self::reserve), with a permit that can be moved into a task. It uses up this
+    /// sender, which comes back from the permit.
+    ///
+    /// # Errors
+    /// If the receiver has closed the channel or was dropped.
+    ///
+    /// # Cancel safety
+    /// No room is lost, but this sender is dropped: clone it if it is needed.
+    pub async fn reserve_owned(self) -> Result<OwnedSendPermit<T>, SendError<()>> {
+        chan::reserve(&*self.shared).await?;
+        Ok(OwnedSendPermit { sender: Some(self) })
+    }
+
+    /// Keeps room for one value if there is some.
+    ///
+    /// # Errors
+    /// If the channel is full (or senders wait already), or closed.
+    pub fn try_reserve(&self) -> Result<SendPermit<'_, T>, TrySendError<()>> {
+        chan::try_reserve(&*self.shared)?;
+        Ok(SendPermit {
+            shared: Some(&self.shared),
+        })
+    }
+
+    /// As [`try_reserve`](Self::try_reserve), with a permit that can be moved into a task.
+    ///
+    /// # Errors
+    /// This sender, if the channel is full (or senders wait already), or closed.
+    pub fn try_reserve_owned(self) -> Result<OwnedSendPermit<T>, TrySendError<Self>> {
+        match chan::try_reserve(&*self.shared) {
+            Ok(()) => Ok(OwnedSendPermit { sender: Some(self) }),
+            Err(TrySendError::Full(())) => Err(TrySendError::Full(self)),
+            Err(TrySendError::Closed(())) => Err(TrySendError::Closed(self)),
         }
-        if state.free() == 0 {
-            return Err(TrySendError::Full(value));
-        }
-        let receiver = state.push(value);
-        drop(state);
-        wake(receiver);
-        Ok(())
     }
 }
 
 impl<T> Sender<T> {
+    /// Waits until the receiver has closed the channel or was dropped.
+    ///
+    /// # Cancel safety
+    /// Safe: nothing is consumed.
+    pub async fn closed(&self) {
+        chan::closed(&*self.shared).await;
+    }
+
     /// Whether the receiver has closed the channel or was dropped.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.shared.lock().closed
+        self.shared.with(|state| state.is_closed())
+    }
+
+    /// Whether `other` sends into the same channel.
+    #[must_use]
+    pub fn same_channel(&self, other: &Sender<T>) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
+    /// How many senders the channel has.
+    #[must_use]
+    pub fn strong_count(&self) -> usize {
+        self.shared.with(|state| state.senders())
     }
 
     /// Values sent and not yet received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.lock().queue.len()
+        self.shared.with(|state| state.len())
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -194,19 +186,19 @@ impl<T> Sender<T> {
     /// How many values could be sent now.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared.lock().free()
+        self.shared.with(|state| state.free())
     }
 
     /// The capacity that the channel was made with.
     #[must_use]
     pub fn max_capacity(&self) -> usize {
-        self.shared.lock().capacity
+        self.shared.with(|state| state.capacity())
     }
 }
 
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Sender<T> {
-        self.shared.lock().senders += 1;
+        chan::clone_sender(&*self.shared);
         Sender {
             shared: self.shared.clone(),
         }
@@ -215,15 +207,7 @@ impl<T> Clone for Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.senders -= 1;
-        let receiver = if state.senders == 0 {
-            state.receiver.take()
-        } else {
-            None
-        };
-        drop(state);
-        wake(receiver);
+        chan::drop_sender(&*self.shared);
     }
 }
 
@@ -235,72 +219,98 @@ impl<T> fmt::Debug for Sender<T> {
     }
 }
 
-/// The future of [`Sender::send`].
-struct Sending<'a, T> {
-    shared: &'a Shared<T>,
-    /// The value until it is sent.
-    value: Option<T>,
-    /// The place in the line; granted when the line does not hold it any more.
-    ticket: Option<Ticket>,
+/// Room for one value, which goes to the next sender when this is dropped.
+///
+/// # Examples
+/// ```
+/// use corering::sync::{SendPermit, channel};
+///
+/// let (sender, mut receiver) = channel(1);
+/// let room: SendPermit<'_, u32> = sender.try_reserve().unwrap();
+/// assert_eq!(sender.capacity(), 0);
+/// room.send(1);
+/// assert_eq!(receiver.try_recv(), Ok(1));
+/// ```
+#[must_use = "the room goes to the next when the permit is dropped"]
+pub struct SendPermit<'a, T> {
+    /// `None` once it is used.
+    shared: Option<&'a Arc<Locked<T>>>,
 }
 
-/// The value is never pinned: it is only moved.
-impl<T> Unpin for Sending<'_, T> {}
-
-impl<T> Future for Sending<'_, T> {
-    type Output = Result<(), SendError<T>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let mut state = this.shared.lock();
-        if !state.closed {
-            match this.ticket {
-                Some(ticket) if state.waiting.contains(ticket) => {
-                    let old = state.waiting.update(ticket, cx.waker());
-                    drop(state);
-                    drop(old);
-                    return Poll::Pending;
-                }
-                None if state.free() == 0 => {
-                    this.ticket = Some(state.waiting.enter((), cx.waker().clone()));
-                    return Poll::Pending;
-                }
-                _ => {}
-            }
+impl<T> SendPermit<'_, T> {
+    /// Sends a value; there is room for it. If the receiver is gone, the value is dropped; if it
+    /// has closed the channel, it still receives the value.
+    pub fn send(mut self, value: T) {
+        if let Some(shared) = self.shared.take() {
+            chan::use_permit(&**shared, value);
         }
-        let value = this
-            .value
-            .take()
-            .expect("a send was polled after it had completed");
-        if this.ticket.take().is_some() && state.granted > 0 {
-            state.granted -= 1;
-        }
-        if state.closed {
-            return Poll::Ready(Err(SendError(value)));
-        }
-        let receiver = state.push(value);
-        drop(state);
-        wake(receiver);
-        Poll::Ready(Ok(()))
     }
 }
 
-impl<T> Drop for Sending<'_, T> {
+impl<T> Drop for SendPermit<'_, T> {
     fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else {
-            return;
-        };
-        let mut state = self.shared.lock();
-        if let Some(own) = state.waiting.leave(ticket) {
-            drop(state);
-            drop(own);
-        } else if !state.closed {
-            // It was granted a slot and has not used it: the next one's.
-            state.granted -= 1;
-            let next = state.grant();
-            drop(state);
-            wake(next);
+        if let Some(shared) = self.shared.take() {
+            chan::drop_permit(&**shared);
         }
+    }
+}
+
+impl<T> fmt::Debug for SendPermit<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendPermit").finish_non_exhaustive()
+    }
+}
+
+/// A [`SendPermit`] with the sender that it came from, which can be moved into a task.
+///
+/// # Examples
+/// ```
+/// use corering::sync::{OwnedSendPermit, channel};
+///
+/// let (sender, mut receiver) = channel(1);
+/// let room: OwnedSendPermit<u32> = sender.try_reserve_owned().unwrap();
+/// let sender = room.send(1);
+/// assert_eq!(receiver.try_recv(), Ok(1));
+/// sender.try_send(2).unwrap();
+/// ```
+#[must_use = "the room goes to the next when the permit is dropped"]
+pub struct OwnedSendPermit<T> {
+    /// `None` once it is used.
+    sender: Option<Sender<T>>,
+}
+
+impl<T> OwnedSendPermit<T> {
+    /// Sends a value as [`SendPermit::send`]; the sender comes back.
+    pub fn send(mut self, value: T) -> Sender<T> {
+        let sender = self.take();
+        chan::use_permit(&*sender.shared, value);
+        sender
+    }
+
+    /// Gives the room to the next; the sender comes back.
+    pub fn release(mut self) -> Sender<T> {
+        let sender = self.take();
+        chan::drop_permit(&*sender.shared);
+        sender
+    }
+
+    fn take(&mut self) -> Sender<T> {
+        let sender = self.sender.take();
+        sender.expect("a permit has its sender until it is used")
+    }
+}
+
+impl<T> Drop for OwnedSendPermit<T> {
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            chan::drop_permit(&*sender.shared);
+        }
+    }
+}
+
+impl<T> fmt::Debug for OwnedSendPermit<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedSendPermit").finish_non_exhaustive()
     }
 }
 
@@ -319,7 +329,7 @@ impl<T> Drop for Sending<'_, T> {
 /// assert_eq!(receiver.try_recv(), Ok(1));
 /// ```
 pub struct Receiver<T> {
-    shared: Arc<Shared<T>>,
+    shared: Arc<Locked<T>>,
 }
 
 impl<T> Receiver<T> {
@@ -334,19 +344,17 @@ impl<T> Receiver<T> {
 
     /// Polls for the next value; see [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        let mut state = self.shared.lock();
-        if let Some((value, sender)) = state.pop() {
-            drop(state);
-            wake(sender);
-            return Poll::Ready(Some(value));
-        }
-        if state.closed || state.senders == 0 {
-            return Poll::Ready(None);
-        }
-        let old = register(&mut state.receiver, cx.waker());
-        drop(state);
-        drop(old);
-        Poll::Pending
+        chan::poll_recv(&*self.shared, cx)
+    }
+
+    /// Waits for values, and appends to `values` what is there, at most `limit` of them.
+    ///
+    /// Returns how many; 0 when [`recv`](Self::recv) would return `None`, or `limit` is 0.
+    ///
+    /// # Cancel safety
+    /// Safe: values leave the channel only when it completes.
+    pub async fn recv_many(&mut self, values: &mut Vec<T>, limit: usize) -> usize {
+        poll_fn(|cx| chan::poll_recv_many(&*self.shared, cx, values, limit)).await
     }
 
     /// The next value if there is one.
@@ -354,35 +362,25 @@ impl<T> Receiver<T> {
     /// # Errors
     /// `Empty`, or `Disconnected` if none will ever come.
     pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-        let mut state = self.shared.lock();
-        match state.pop() {
-            Some((value, sender)) => {
-                drop(state);
-                wake(sender);
-                Ok(value)
-            }
-            None if state.closed || state.senders == 0 => Err(TryRecvError::Disconnected),
-            None => Err(TryRecvError::Empty),
-        }
+        chan::try_recv(&*self.shared)
     }
 
-    /// Takes no more values; those in the channel can still be received.
+    /// Takes no more values; those in the channel, and those of permits, can still be received.
     pub fn close(&mut self) {
-        let senders = self.shared.lock().close();
-        senders.into_iter().for_each(Waker::wake);
+        chan::close(&*self.shared);
     }
 
     /// Whether it was closed or every sender is gone; values may still be queued.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        let state = self.shared.lock();
-        state.closed || state.senders == 0
+        self.shared
+            .with(|state| state.is_closed() || state.senders() == 0)
     }
 
     /// Values sent and not yet received.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shared.lock().queue.len()
+        self.shared.with(|state| state.len())
     }
 
     /// Whether [`len`](Self::len) is 0.
@@ -394,13 +392,19 @@ impl<T> Receiver<T> {
     /// How many values could be sent now.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.shared.lock().free()
+        self.shared.with(|state| state.free())
     }
 
     /// The capacity that the channel was made with.
     #[must_use]
     pub fn max_capacity(&self) -> usize {
-        self.shared.lock().capacity
+        self.shared.with(|state| state.capacity())
+    }
+
+    /// How many senders the channel has.
+    #[must_use]
+    pub fn sender_strong_count(&self) -> usize {
+        self.shared.with(|state| state.senders())
     }
 }
 
@@ -418,14 +422,7 @@ impl<T> Stream for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        let senders = state.close();
-        let own = state.receiver.take();
-        let queue = std::mem::take(&mut state.queue);
-        drop(state);
-        // The wakes first: a value's destructor might panic.
-        senders.into_iter().for_each(Waker::wake);
-        drop((own, queue));
+        chan::drop_receiver(&*self.shared);
     }
 }
 

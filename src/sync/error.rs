@@ -1,4 +1,4 @@
-//! What can go wrong with a channel between cores; what was not sent comes back.
+//! What can go wrong with a channel; what was not sent comes back.
 
 use std::error::Error;
 use std::fmt;

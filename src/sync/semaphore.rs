@@ -4,8 +4,10 @@
 //! 1. First come, first served: while somebody waits, nobody overtakes, whatever it needs.
 //! 2. Permits are taken for a waiter at the moment it leaves the line. If it is dropped before it
 //!    sees them, they go to the next.
+//! 3. `issued` is what is free, held and granted together: a permit that is given back leaves it
+//!    alone, one that is added raises it, one that is forgotten lowers it.
 
-use super::waiters::{Ticket, Waiters};
+use super::waiters::{Ticket, Waiters, wake_all};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
@@ -35,6 +37,8 @@ pub struct Semaphore {
 
 struct State {
     permits: usize,
+    /// How many permits there are, whoever has them.
+    issued: usize,
     /// Who waits, and for how many permits.
     waiting: Waiters<usize>,
     /// Closed: this ticket and those after it were not served.
@@ -80,6 +84,7 @@ impl Semaphore {
     pub fn new(permits: usize) -> Semaphore {
         let state = State {
             permits,
+            issued: permits,
             waiting: Waiters::default(),
             closed: None,
         };
@@ -109,12 +114,7 @@ impl Semaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire_many(&self, count: usize) -> Result<Permit<'_>, AcquireError> {
-        Acquire {
-            semaphore: self,
-            need: count,
-            ticket: None,
-        }
-        .await?;
+        self.take(count).await?;
         Ok(Permit {
             semaphore: self,
             count,
@@ -146,15 +146,24 @@ impl Semaphore {
     /// });
     /// ```
     pub async fn acquire_owned(self: Rc<Self>) -> Result<OwnedPermit, AcquireError> {
-        Acquire {
-            semaphore: &self,
-            need: 1,
-            ticket: None,
-        }
-        .await?;
+        self.acquire_many_owned(1).await
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), with permits that can be moved into a task.
+    ///
+    /// # Errors
+    /// If the semaphore is closed.
+    ///
+    /// # Cancel safety
+    /// Safe: no permit is lost, only the place in the line.
+    pub async fn acquire_many_owned(
+        self: Rc<Self>,
+        count: usize,
+    ) -> Result<OwnedPermit, AcquireError> {
+        self.take(count).await?;
         Ok(OwnedPermit {
             semaphore: self,
-            count: 1,
+            count,
         })
     }
 
@@ -163,10 +172,18 @@ impl Semaphore {
     /// # Errors
     /// If there is none, or the semaphore is closed.
     pub fn try_acquire(&self) -> Result<Permit<'_>, TryAcquireError> {
-        self.state.borrow_mut().take(1)?;
+        self.try_acquire_many(1)
+    }
+
+    /// So many permits, if they are there and nobody waits.
+    ///
+    /// # Errors
+    /// If there are not so many, or the semaphore is closed.
+    pub fn try_acquire_many(&self, count: usize) -> Result<Permit<'_>, TryAcquireError> {
+        self.try_take(count)?;
         Ok(Permit {
             semaphore: self,
-            count: 1,
+            count,
         })
     }
 
@@ -175,24 +192,40 @@ impl Semaphore {
     /// # Errors
     /// If there is none, or the semaphore is closed.
     pub fn try_acquire_owned(self: Rc<Self>) -> Result<OwnedPermit, TryAcquireError> {
-        self.state.borrow_mut().take(1)?;
+        self.try_acquire_many_owned(1)
+    }
+
+    /// As [`try_acquire_many`](Self::try_acquire_many), with permits that can be moved into a task.
+    ///
+    /// # Errors
+    /// If there are not so many, or the semaphore is closed.
+    pub fn try_acquire_many_owned(
+        self: Rc<Self>,
+        count: usize,
+    ) -> Result<OwnedPermit, TryAcquireError> {
+        self.try_take(count)?;
         Ok(OwnedPermit {
             semaphore: self,
-            count: 1,
+            count,
         })
     }
 
     /// Adds permits.
     ///
     /// # Panics
-    /// If there would be more than `usize::MAX`.
+    /// If there would be more than `usize::MAX`, those that are held included.
     pub fn add_permits(&self, count: usize) {
+        let added = self.add_within(usize::MAX, count);
+        added.expect("a semaphore cannot have more than usize::MAX permits");
+    }
+
+    /// Takes away up to `count` permits that nobody holds, for good; returns how many.
+    pub fn forget_permits(&self, count: usize) -> usize {
         let mut state = self.state.borrow_mut();
-        let permits = state.permits.checked_add(count);
-        state.permits = permits.expect("a semaphore cannot have more than usize::MAX permits");
-        let served = state.serve();
-        drop(state);
-        served.into_iter().for_each(Waker::wake);
+        let forgotten = count.min(state.permits);
+        state.permits -= forgotten;
+        state.issued -= forgotten;
+        forgotten
     }
 
     /// Permits that nobody holds.
@@ -208,7 +241,7 @@ impl Semaphore {
         state.closed.get_or_insert(unserved);
         let waiting = state.waiting.take_all();
         drop(state);
-        waiting.into_iter().for_each(Waker::wake);
+        wake_all(waiting);
     }
 
     /// Whether it was closed.
@@ -216,18 +249,60 @@ impl Semaphore {
     pub fn is_closed(&self) -> bool {
         self.state.borrow().closed.is_some()
     }
+
+    /// Waits for permits; whoever gets them owes them to [`give_back`](Self::give_back).
+    pub(super) fn take(&self, need: usize) -> Acquire<'_> {
+        Acquire {
+            semaphore: self,
+            need,
+            ticket: None,
+        }
+    }
+
+    /// As [`take`](Self::take), without waiting.
+    pub(super) fn try_take(&self, need: usize) -> Result<(), TryAcquireError> {
+        self.state.borrow_mut().take(need)
+    }
+
+    /// Permits that were taken come back.
+    pub(super) fn give_back(&self, count: usize) {
+        let mut state = self.state.borrow_mut();
+        state.permits += count;
+        let served = state.serve();
+        drop(state);
+        wake_all(served);
+    }
+
+    /// Adds permits unless there would be more than `bound`; `None` then.
+    pub(super) fn add_within(&self, bound: usize, count: usize) -> Option<()> {
+        let mut state = self.state.borrow_mut();
+        let issued = state.issued.checked_add(count)?;
+        if issued > bound {
+            return None;
+        }
+        state.issued = issued;
+        drop(state);
+        self.give_back(count);
+        Some(())
+    }
+
+    /// Permits that were taken never come back.
+    fn write_off(&self, count: usize) {
+        self.state.borrow_mut().issued -= count;
+    }
 }
 
 impl fmt::Debug for Semaphore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Semaphore")
             .field("permits", &self.available_permits())
+            .field("closed", &self.is_closed())
             .finish()
     }
 }
 
-/// The wait for permits.
-struct Acquire<'a> {
+/// The wait for permits, which are then the caller's to give back.
+pub(super) struct Acquire<'a> {
     semaphore: &'a Semaphore,
     need: usize,
     /// The place in the line; served when the line does not hold it any more.
@@ -281,7 +356,7 @@ impl Drop for Acquire<'_> {
         let served = state.serve();
         drop(state);
         drop(own);
-        served.into_iter().for_each(Waker::wake);
+        wake_all(served);
     }
 }
 
@@ -307,13 +382,42 @@ pub struct Permit<'a> {
 impl Permit<'_> {
     /// Never gives the permits back.
     pub fn forget(mut self) {
-        self.count = 0;
+        self.semaphore.write_off(std::mem::take(&mut self.count));
+    }
+
+    /// How many permits these are.
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.count
+    }
+
+    /// Takes `count` of them out; `None` if there are not so many.
+    #[must_use = "permits are given back when they are dropped"]
+    pub fn split(&mut self, count: usize) -> Option<Self> {
+        self.count = self.count.checked_sub(count)?;
+        Some(Permit {
+            semaphore: self.semaphore,
+            count,
+        })
+    }
+
+    /// Takes in the permits of another, so that all are given back at once.
+    ///
+    /// # Panics
+    /// If they are of another semaphore.
+    #[track_caller]
+    pub fn merge(&mut self, mut other: Self) {
+        assert!(
+            std::ptr::eq(self.semaphore, other.semaphore),
+            "permits of different semaphores cannot be merged: keep them apart"
+        );
+        self.count += std::mem::take(&mut other.count);
     }
 }
 
 impl Drop for Permit<'_> {
     fn drop(&mut self) {
-        self.semaphore.add_permits(self.count);
+        self.semaphore.give_back(self.count);
     }
 }
 
@@ -340,13 +444,42 @@ pub struct OwnedPermit {
 impl OwnedPermit {
     /// Never gives the permits back.
     pub fn forget(mut self) {
-        self.count = 0;
+        self.semaphore.write_off(std::mem::take(&mut self.count));
+    }
+
+    /// How many permits these are.
+    #[must_use]
+    pub fn num_permits(&self) -> usize {
+        self.count
+    }
+
+    /// Takes `count` of them out; `None` if there are not so many.
+    #[must_use = "permits are given back when they are dropped"]
+    pub fn split(&mut self, count: usize) -> Option<Self> {
+        self.count = self.count.checked_sub(count)?;
+        Some(OwnedPermit {
+            semaphore: self.semaphore.clone(),
+            count,
+        })
+    }
+
+    /// Takes in the permits of another, so that all are given back at once.
+    ///
+    /// # Panics
+    /// If they are of another semaphore.
+    #[track_caller]
+    pub fn merge(&mut self, mut other: Self) {
+        assert!(
+            Rc::ptr_eq(&self.semaphore, &other.semaphore),
+            "permits of different semaphores cannot be merged: keep them apart"
+        );
+        self.count += std::mem::take(&mut other.count);
     }
 }
 
 impl Drop for OwnedPermit {
     fn drop(&mut self) {
-        self.semaphore.add_permits(self.count);
+        self.semaphore.give_back(self.count);
     }
 }
 

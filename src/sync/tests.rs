@@ -1,8 +1,13 @@
 //! The pieces by hand, against models with cancelled waiters, and across threads.
 
 mod channel;
+mod channels;
 mod local;
+mod locks;
+mod meet;
 mod oneshot;
+mod queue;
+mod reentrant;
 
 use std::future::Future;
 use std::pin::Pin;

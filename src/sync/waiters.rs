@@ -4,9 +4,13 @@
 //! 1. A waiter knows its ticket. While the ticket is in the queue it waits; when somebody has taken
 //!    it out, what it waited for has been given to it.
 //! 2. Wakers that leave are returned, never dropped or woken here: the caller has a lock.
+//! 3. Waiting allocates when the queue grows, never at a poll of one who waits already.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::task::Waker;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 /// A place in the queue; never used twice.
 pub(super) type Ticket = u64;
@@ -21,6 +25,10 @@ pub(super) struct Waiters<N> {
 impl<N> Waiters<N> {
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.len()
     }
 
     /// Goes to the end of the queue. `need` is what the waiter waits for.
@@ -72,6 +80,73 @@ impl<N> Waiters<N> {
             .into_values()
             .map(|(_, waker)| waker)
             .collect()
+    }
+}
+
+/// Wakes those who were taken out of a queue. Nothing is locked or borrowed any more.
+pub(super) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}
+
+/// A queue of one core whose waiters look again whenever they are woken.
+pub(super) type Line = RefCell<Waiters<()>>;
+
+/// Waits in `line` until `ready` gives something. It is asked at every poll, with `line` free.
+pub(super) fn until<R, F: FnMut() -> Option<R>>(line: &Line, ready: F) -> Until<'_, F> {
+    Until {
+        line,
+        ready,
+        ticket: None,
+    }
+}
+
+/// The future of [`until`].
+pub(super) struct Until<'a, F> {
+    line: &'a Line,
+    ready: F,
+    ticket: Option<Ticket>,
+}
+
+impl<F> Until<'_, F> {
+    fn leave(&mut self) {
+        let own = self
+            .ticket
+            .take()
+            .and_then(|ticket| self.line.borrow_mut().leave(ticket));
+        drop(own);
+    }
+}
+
+/// Nothing in it is ever pinned.
+impl<F> Unpin for Until<'_, F> {}
+
+impl<R, F: FnMut() -> Option<R>> Future for Until<'_, F> {
+    type Output = R;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<R> {
+        if let Some(result) = (self.ready)() {
+            self.leave();
+            return Poll::Ready(result);
+        }
+        let mut line = self.line.borrow_mut();
+        let old = match self.ticket.filter(|&ticket| line.contains(ticket)) {
+            Some(ticket) => line.update(ticket, cx.waker()),
+            None => {
+                let ticket = line.enter((), cx.waker().clone());
+                drop(line);
+                self.ticket = Some(ticket);
+                return Poll::Pending;
+            }
+        };
+        drop(line);
+        drop(old);
+        Poll::Pending
+    }
+}
+
+impl<F> Drop for Until<'_, F> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 

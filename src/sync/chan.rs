@@ -1,0 +1,461 @@
+//! A bounded queue with many senders and one receiver: the part that does not depend on whether
+//! its ends share a lock ([`channel`](super::channel())) or a core ([`super::local::mpsc`]).
+//!
+//! Rules
+//! 1. `queue.len() + granted + permits <= capacity`, and senders wait only while that is an
+//!    equality. So nobody overtakes a waiting sender; one that has its slot, and has not run since,
+//!    may be.
+//! 2. A slot that comes free is granted to the longest waiter, which leaves the list of waiters. If
+//!    it is dropped before it has used the slot, the slot goes to the next. A permit is a slot that
+//!    its holder has seen.
+//! 3. Closed by the receiver: senders get their values back, what is queued and what permits still
+//!    send can be received. Closed by the last sender's drop: what is queued can be received.
+//! 4. Under the lock nothing is woken and no value or waker dropped: a transition returns them.
+
+use super::error::{SendError, TryRecvError, TrySendError};
+use super::waiters::{Ticket, Waiters, register, wake_all};
+use crate::threads::Mutex;
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::PoisonError;
+use std::task::{Context, Poll, Waker};
+
+/// What the ends share: a way to the state.
+pub(super) trait Shared {
+    type Item;
+
+    /// Runs `act` with the state locked or borrowed. It must not come back here.
+    fn with<R>(&self, act: impl FnOnce(&mut State<Self::Item>) -> R) -> R;
+}
+
+/// Shared between cores.
+pub(super) struct Locked<T>(Mutex<State<T>>);
+
+impl<T> Locked<T> {
+    pub(super) fn new(capacity: usize) -> Locked<T> {
+        Locked(Mutex::new(State::new(capacity)))
+    }
+}
+
+impl<T> Shared for Locked<T> {
+    type Item = T;
+
+    fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+        // Only a foreign waker's `clone` could panic under the lock; the state is whole even then.
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Shared by the tasks of one core.
+pub(super) struct Unshared<T>(RefCell<State<T>>);
+
+impl<T> Unshared<T> {
+    pub(super) fn new(capacity: usize) -> Unshared<T> {
+        Unshared(RefCell::new(State::new(capacity)))
+    }
+}
+
+impl<T> Shared for Unshared<T> {
+    type Item = T;
+
+    fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
+        act(&mut self.0.borrow_mut())
+    }
+}
+
+pub(super) struct State<T> {
+    queue: VecDeque<T>,
+    capacity: usize,
+    /// Slots given to senders that have not seen them yet.
+    granted: usize,
+    /// Slots that permits hold.
+    permits: usize,
+    /// Senders that wait for a slot.
+    waiting: Waiters<()>,
+    /// Senders that wait for the close.
+    closing: Waiters<()>,
+    /// The receiver, if it waits.
+    receiver: Option<Waker>,
+    /// `Sender`s in existence.
+    senders: usize,
+    /// By the receiver, or its drop.
+    closed: bool,
+    /// The receiver was dropped.
+    receiver_gone: bool,
+}
+
+impl<T> State<T> {
+    fn new(capacity: usize) -> State<T> {
+        State {
+            queue: VecDeque::new(),
+            capacity,
+            granted: 0,
+            permits: 0,
+            waiting: Waiters::default(),
+            closing: Waiters::default(),
+            receiver: None,
+            senders: 1,
+            closed: false,
+            receiver_gone: false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// How many values could be sent now.
+    pub(super) fn free(&self) -> usize {
+        self.capacity - self.queue.len() - self.granted - self.permits
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    pub(super) fn senders(&self) -> usize {
+        self.senders
+    }
+
+    /// Queues a value for which there is room; the receiver is to be woken.
+    fn push(&mut self, value: T) -> Option<Waker> {
+        debug_assert!(self.closed || self.free() > 0, "a slot came out of nowhere");
+        self.queue.push_back(value);
+        self.receiver.take()
+    }
+
+    /// Grants a slot that has come free; that sender is to be woken.
+    fn grant(&mut self) -> Option<Waker> {
+        let (_, waker) = self.waiting.pop()?;
+        self.granted += 1;
+        Some(waker)
+    }
+
+    /// The next value, and a sender to be woken.
+    fn pop(&mut self) -> Option<(T, Option<Waker>)> {
+        let value = self.queue.pop_front()?;
+        Some((value, self.grant()))
+    }
+
+    /// Whether the queue will never grow again.
+    fn ended(&self) -> bool {
+        self.senders == 0 || self.closed && self.permits == 0
+    }
+
+    /// Everybody who waits is to be woken.
+    fn close(&mut self) -> Vec<Waker> {
+        self.closed = true;
+        self.granted = 0;
+        let mut woken = self.waiting.take_all();
+        woken.extend(self.closing.take_all());
+        woken
+    }
+
+    /// Queues a permit's value; it comes back if nobody can receive it any more.
+    fn permit_used(&mut self, value: T) -> Result<Option<Waker>, T> {
+        self.permits -= 1;
+        if self.receiver_gone {
+            return Err(value);
+        }
+        Ok(self.push(value))
+    }
+
+    /// The slot goes to the next, or the receiver learns that nothing comes any more.
+    fn permit_dropped(&mut self) -> Option<Waker> {
+        self.permits -= 1;
+        if self.closed && self.permits == 0 {
+            return self.receiver.take();
+        }
+        self.grant()
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    wake_all(waker);
+}
+
+/// Sends if there is room.
+pub(super) fn try_send<S: Shared>(shared: &S, value: S::Item) -> Result<(), TrySendError<S::Item>> {
+    let receiver = shared.with(|state| {
+        if state.closed {
+            return Err(TrySendError::Closed(value));
+        }
+        if state.free() == 0 {
+            return Err(TrySendError::Full(value));
+        }
+        Ok(state.push(value))
+    })?;
+    wake(receiver);
+    Ok(())
+}
+
+/// Takes a slot if there is one. The caller owes it to [`use_permit`] or [`drop_permit`].
+pub(super) fn try_reserve<S: Shared>(shared: &S) -> Result<(), TrySendError<()>> {
+    shared.with(|state| {
+        if state.closed {
+            return Err(TrySendError::Closed(()));
+        }
+        if state.free() == 0 {
+            return Err(TrySendError::Full(()));
+        }
+        state.permits += 1;
+        Ok(())
+    })
+}
+
+pub(super) fn use_permit<S: Shared>(shared: &S, value: S::Item) {
+    // A value that comes back is dropped here, with nothing locked.
+    if let Ok(receiver) = shared.with(|state| state.permit_used(value)) {
+        wake(receiver);
+    }
+}
+
+pub(super) fn drop_permit<S: Shared>(shared: &S) {
+    wake(shared.with(State::permit_dropped));
+}
+
+pub(super) fn clone_sender<S: Shared>(shared: &S) {
+    shared.with(|state| state.senders += 1);
+}
+
+pub(super) fn drop_sender<S: Shared>(shared: &S) {
+    wake(shared.with(|state| {
+        state.senders -= 1;
+        if state.senders == 0 {
+            state.receiver.take()
+        } else {
+            None
+        }
+    }));
+}
+
+pub(super) fn poll_recv<S: Shared>(shared: &S, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
+    let (polled, waker, old) = shared.with(|state| match state.pop() {
+        Some((value, sender)) => (Poll::Ready(Some(value)), sender, None),
+        None if state.ended() => (Poll::Ready(None), None, None),
+        None => {
+            let old = register(&mut state.receiver, cx.waker());
+            (Poll::Pending, None, old)
+        }
+    });
+    drop(old);
+    wake(waker);
+    polled
+}
+
+/// Appends up to `limit` values; ready with their number, which is 0 at the end.
+pub(super) fn poll_recv_many<S: Shared>(
+    shared: &S,
+    cx: &mut Context<'_>,
+    values: &mut Vec<S::Item>,
+    limit: usize,
+) -> Poll<usize> {
+    let (polled, woken, old) = shared.with(|state| {
+        let count = limit.min(state.queue.len());
+        if count == 0 && limit > 0 && !state.ended() {
+            let old = register(&mut state.receiver, cx.waker());
+            return (Poll::Pending, Vec::new(), old);
+        }
+        values.extend(state.queue.drain(..count));
+        let woken = (0..count).map_while(|_| state.grant()).collect();
+        (Poll::Ready(count), woken, None)
+    });
+    drop(old);
+    wake_all(woken);
+    polled
+}
+
+pub(super) fn try_recv<S: Shared>(shared: &S) -> Result<S::Item, TryRecvError> {
+    let (value, sender) = shared.with(|state| match state.pop() {
+        Some(taken) => Ok(taken),
+        None if state.ended() => Err(TryRecvError::Disconnected),
+        None => Err(TryRecvError::Empty),
+    })?;
+    wake(sender);
+    Ok(value)
+}
+
+pub(super) fn close<S: Shared>(shared: &S) {
+    wake_all(shared.with(State::close));
+}
+
+pub(super) fn drop_receiver<S: Shared>(shared: &S) {
+    let (woken, own, queue) = shared.with(|state| {
+        let woken = state.close();
+        state.receiver_gone = true;
+        let queue = std::mem::take(&mut state.queue);
+        (woken, state.receiver.take(), queue)
+    });
+    // The wakes first: a value's destructor might panic.
+    wake_all(woken);
+    drop((own, queue));
+}
+
+/// The wait for a slot.
+struct Slot<'a, S: Shared> {
+    shared: &'a S,
+    /// The place in the line; granted when the line does not hold it any more.
+    ticket: Option<Ticket>,
+}
+
+impl<S: Shared> Slot<'_, S> {
+    /// Gives the slot to `take`, under the lock; `None` if the channel is closed.
+    fn poll<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut State<S::Item>) -> R,
+    ) -> Poll<Option<R>> {
+        let ticket = &mut self.ticket;
+        let (polled, old) = self.shared.with(|state| {
+            if state.closed {
+                *ticket = None;
+                return (Poll::Ready(None), None);
+            }
+            match *ticket {
+                Some(place) if state.waiting.contains(place) => {
+                    return (Poll::Pending, state.waiting.update(place, cx.waker()));
+                }
+                Some(_) => state.granted -= 1,
+                None if state.free() > 0 => {}
+                None => {
+                    *ticket = Some(state.waiting.enter((), cx.waker().clone()));
+                    return (Poll::Pending, None);
+                }
+            }
+            *ticket = None;
+            (Poll::Ready(Some(take(state))), None)
+        });
+        drop(old);
+        polled
+    }
+}
+
+impl<S: Shared> Drop for Slot<'_, S> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket.take() else {
+            return;
+        };
+        let (own, next) = self.shared.with(|state| {
+            let own = state.waiting.leave(ticket);
+            if own.is_some() || state.closed {
+                return (own, None);
+            }
+            // It was granted a slot and has not used it: the next one's.
+            state.granted -= 1;
+            (None, state.grant())
+        });
+        drop(own);
+        wake(next);
+    }
+}
+
+/// Sends a value, once there is room.
+pub(super) fn send<S: Shared>(shared: &S, value: S::Item) -> Send<'_, S> {
+    Send {
+        slot: Slot {
+            shared,
+            ticket: None,
+        },
+        value: Some(value),
+    }
+}
+
+/// The future of [`send`].
+pub(super) struct Send<'a, S: Shared> {
+    slot: Slot<'a, S>,
+    /// The value until it is sent.
+    value: Option<S::Item>,
+}
+
+/// The value is never pinned: it is only moved.
+impl<S: Shared> Unpin for Send<'_, S> {}
+
+impl<S: Shared> Future for Send<'_, S> {
+    type Output = Result<(), SendError<S::Item>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Send { slot, value } = &mut *self;
+        let polled = slot.poll(cx, |state| value.take().map(|value| state.push(value)));
+        let sent = "a send was polled after it had completed";
+        polled.map(|pushed| match pushed {
+            Some(receiver) => {
+                wake(receiver.expect(sent));
+                Ok(())
+            }
+            None => Err(SendError(value.take().expect(sent))),
+        })
+    }
+}
+
+/// Takes a slot, once there is one. The caller owes it to [`use_permit`] or [`drop_permit`].
+pub(super) fn reserve<S: Shared>(shared: &S) -> Reserve<'_, S> {
+    Reserve(Slot {
+        shared,
+        ticket: None,
+    })
+}
+
+/// The future of [`reserve`].
+pub(super) struct Reserve<'a, S: Shared>(Slot<'a, S>);
+
+impl<S: Shared> Future for Reserve<'_, S> {
+    type Output = Result<(), SendError<()>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = self.0.poll(cx, |state| state.permits += 1);
+        polled.map(|taken| taken.ok_or(SendError(())))
+    }
+}
+
+/// Waits for the close.
+pub(super) fn closed<S: Shared>(shared: &S) -> Closed<'_, S> {
+    Closed {
+        shared,
+        ticket: None,
+    }
+}
+
+/// The future of [`closed`].
+pub(super) struct Closed<'a, S: Shared> {
+    shared: &'a S,
+    ticket: Option<Ticket>,
+}
+
+impl<S: Shared> Future for Closed<'_, S> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let (polled, old) = this.shared.with(|state| {
+            if state.closed {
+                return (Poll::Ready(()), None);
+            }
+            let old = match this.ticket {
+                Some(ticket) => state.closing.update(ticket, cx.waker()),
+                None => {
+                    this.ticket = Some(state.closing.enter((), cx.waker().clone()));
+                    None
+                }
+            };
+            (Poll::Pending, old)
+        });
+        drop(old);
+        polled
+    }
+}
+
+impl<S: Shared> Drop for Closed<'_, S> {
+    fn drop(&mut self) {
+        let Some(ticket) = self.ticket else {
+            return;
+        };
+        let own = self.shared.with(|state| state.closing.leave(ticket));
+        drop(own);
+    }
+}
