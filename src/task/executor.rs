@@ -13,19 +13,24 @@
 use super::budget::Budget;
 use super::id::{Id, Ids};
 use super::inbox::{Inbox, Unpark};
+use super::info::{Hooks, Note, Stall, TaskInfo, TaskPanic, TaskState};
 use super::join::{JoinHandle, Joiner};
-use super::raw::{ABORT, BUSY, DONE, JOINED, LIVE, QUEUED, RawTask, TaskRef, Turn, drop_caught};
+use super::raw::{
+    ABORT, BUSY, DONE, JOINED, LIVE, NOTED, QUEUED, RawTask, TaskRef, Turn, drop_caught,
+};
 use super::remote::Remote;
-use super::waker;
+use super::{CancellationToken, JoinError, waker};
 use crate::threads::per_thread;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// References of the inbox that a core keeps for its next tasks; what is above is given back.
 const SPARE_INBOX_REFS_MAX: usize = 4_096;
@@ -58,8 +63,11 @@ struct Core {
     /// back, so that neither spawn nor free counts atomically.
     spare_inbox_refs: Cell<usize>,
     ids: Ids,
-    /// Whose code is running.
-    current_id: Cell<Option<Id>>,
+    /// Whose code is running: a live task, for as long as it stands here.
+    current: Cell<Option<RawTask>>,
+    /// What is known of the live tasks that are `NOTED`.
+    notes: RefCell<HashMap<Id, Note>>,
+    hooks: Hooks,
     /// A task may be `BUSY`: a turn within this one could poll it, or drop it, a second time.
     in_turn: Cell<bool>,
     stats: Cell<TaskStats>,
@@ -78,6 +86,8 @@ pub(crate) struct TaskStats {
     pub(crate) foreign_wakes: u64,
     /// Tasks that ended by a panic.
     pub(crate) panics: u64,
+    /// Polls that took longer than the hooks allow.
+    pub(crate) stalls: u64,
     /// The most entries that one turn found in the inbox, and how many turns found more than
     /// [`INBOX_LEN_WARN`].
     pub(crate) inbox_peak: u64,
@@ -88,7 +98,13 @@ pub(crate) struct TaskStats {
 
 impl Executor {
     /// An executor without tasks. `unpark` ends the sleep of its loop.
+    #[cfg(test)]
     pub(crate) fn new(core: usize, unpark: Arc<dyn Unpark>) -> Executor {
+        Executor::with_hooks(core, unpark, Hooks::default())
+    }
+
+    /// As `new`; what the hooks ask for is reported to them.
+    pub(crate) fn with_hooks(core: usize, unpark: Arc<dyn Unpark>, hooks: Hooks) -> Executor {
         let core = Core {
             inbox: Arc::new(Inbox::new(core, unpark)),
             ready_first: Cell::new(None),
@@ -96,7 +112,9 @@ impl Executor {
             live_first: Cell::new(None),
             spare_inbox_refs: Cell::new(0),
             ids: Ids::default(),
-            current_id: Cell::new(None),
+            current: Cell::new(None),
+            notes: RefCell::default(),
+            hooks,
             in_turn: Cell::new(false),
             stats: Cell::new(TaskStats::default()),
         };
@@ -115,14 +133,21 @@ impl Executor {
 
     /// Queues a new task, as the free function does on the current executor.
     #[cfg(test)]
+    #[track_caller]
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        self.core.spawn(future, self.core.ids.next())
+        let place = Location::caller();
+        self.core.spawn(future, self.core.ids.next(), place)
     }
 
     /// Queues a new task with an id that [`Id::unique`] gave; it is polled in one of the next
     /// turns.
-    pub(super) fn spawn_as<F: Future + 'static>(&self, id: Id, future: F) -> JoinHandle<F::Output> {
-        self.core.spawn(future, id)
+    pub(super) fn spawn_as<F: Future + 'static>(
+        &self,
+        id: Id,
+        place: &'static Location<'static>,
+        future: F,
+    ) -> JoinHandle<F::Output> {
+        self.core.spawn(future, id, place)
     }
 
     /// Drains the inbox, then polls ready tasks until none is ready or the budget is spent; true
@@ -141,7 +166,10 @@ impl Executor {
             let Some(task) = self.core.pop_ready() else {
                 break;
             };
-            self.core.turn(task);
+            match self.core.hooks.stall {
+                None => self.core.turn(task),
+                Some((limit, now)) => self.core.timed_turn(task, limit, now),
+            }
         }
         self.core.in_turn.set(false);
         self.has_ready()
@@ -168,6 +196,29 @@ impl Executor {
     /// after "sleeping" is published.
     pub(crate) fn root_is_woken(&self) -> bool {
         self.core.inbox.root_woken()
+    }
+
+    /// The live tasks, the oldest first; at most so many.
+    pub(crate) fn list(&self, most: usize) -> Vec<TaskInfo> {
+        self.core.list(most)
+    }
+
+    /// Reports a stall of the future that `block_on` polls.
+    pub(crate) fn root_held(&self, nanos: u64, future: &'static str) {
+        self.core.report_stall(None, None, future, nanos);
+    }
+
+    /// Asks a task of this core to end, if it lives.
+    pub(super) fn ask_to_end(&self, id: Id) {
+        let mut next = self.core.live_first.get();
+        while let Some(task) = next {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            let header = unsafe { task.header() };
+            if header.id() == id {
+                return self.core.token(task).cancel();
+            }
+            next = header.live_next.get();
+        }
     }
 
     /// Tasks spawned and not finished.
@@ -269,7 +320,12 @@ impl Core {
         self.stats.set(stats);
     }
 
-    fn spawn<F: Future + 'static>(&self, future: F, id: Id) -> JoinHandle<F::Output> {
+    fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        id: Id,
+        place: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
         let task = RawTask::new(future, self.take_inbox(), id);
         self.count(|stats| {
             stats.spawned += 1;
@@ -279,6 +335,9 @@ impl Core {
         // SAFETY: the task is new, so it lives.
         unsafe { task.header() }.set(QUEUED);
         self.push_ready(task);
+        if self.hooks.track {
+            self.note(task).spawned_at = Some(place);
+        }
         // SAFETY: a new task has the bit `JOINED`, and its output is `F`'s.
         unsafe { JoinHandle::new(task) }
     }
@@ -309,11 +368,11 @@ impl Core {
         }
         self.count(|stats| stats.polls += 1);
         header.set(BUSY);
-        let outer = self.current_id.replace(Some(header.id()));
+        let outer = self.current.replace(Some(task));
         // SAFETY: this is the owner thread; the task is live and not done, and was not busy, since
         // `in_turn` refuses a turn within whatever makes tasks busy.
         let turn = unsafe { task.poll() };
-        self.current_id.set(outer);
+        self.current.set(outer);
         match turn {
             Turn::Pending => header.clear(BUSY),
             Turn::Ended | Turn::Panicked => self.finish(task, turn),
@@ -325,10 +384,10 @@ impl Core {
         // SAFETY: the bit `LIVE` keeps the task.
         let header = unsafe { task.header() };
         header.set(BUSY);
-        let outer = self.current_id.replace(Some(header.id()));
+        let outer = self.current.replace(Some(task));
         // SAFETY: this is the owner thread; the task is live, hence not done, and was not busy.
         let turn = unsafe { task.cancel() };
-        self.current_id.set(outer);
+        self.current.set(outer);
         self.finish(task, turn);
     }
 
@@ -342,7 +401,16 @@ impl Core {
             stats.panics += u64::from(turn == Turn::Panicked);
         });
         header.refuse_wakes();
+        if header.is(NOTED) {
+            // Its token may be the last: what waits for it is dropped with no borrow held.
+            let note = self.notes.borrow_mut().remove(&header.id());
+            drop_caught(note);
+        }
         if !header.is(JOINED) {
+            if turn == Turn::Panicked {
+                // SAFETY: this is the owner thread, and the task is ending.
+                unsafe { self.report_panic(task) };
+            }
             // SAFETY: this is the owner thread, and the task is ending.
             unsafe { task.drop_output() };
         }
@@ -435,6 +503,144 @@ impl Core {
         }
     }
 
+    /// One turn of a task, with a look at the clock before and after.
+    #[inline(never)]
+    fn timed_turn(&self, task: RawTask, limit_nanos: u64, now: fn() -> u64) {
+        // SAFETY: the bit `QUEUED` keeps the task until it is taken back in its turn.
+        let header = unsafe { task.header() };
+        let (id, future) = (header.id(), header.type_name());
+        // The note may be gone after the turn.
+        let name = header.is(NOTED).then(|| self.name_of(id)).flatten();
+        let begin = now();
+        self.turn(task);
+        let held = now().saturating_sub(begin);
+        if held >= limit_nanos {
+            self.report_stall(Some(id), name, future, held);
+        }
+    }
+
+    #[cold]
+    fn report_stall(
+        &self,
+        id: Option<Id>,
+        name: Option<Arc<str>>,
+        future: &'static str,
+        nanos: u64,
+    ) {
+        self.count(|stats| stats.stalls += 1);
+        let stall = Stall {
+            core: self.inbox.core(),
+            id,
+            name,
+            future,
+            held: Duration::from_nanos(nanos),
+        };
+        if let Some(hook) = &self.hooks.on_stall {
+            drop_caught(catch_unwind(AssertUnwindSafe(|| hook(&stall))));
+        }
+    }
+
+    /// Hands the panic of a task that nobody joins to the hook, if there is one.
+    ///
+    /// # Safety
+    /// As for [`RawTask::take_panic`].
+    #[cold]
+    unsafe fn report_panic(&self, task: RawTask) {
+        if self.hooks.on_panic.is_none() {
+            return;
+        }
+        // SAFETY: the caller's promise.
+        if let Some(error) = unsafe { task.take_panic() } {
+            self.reporter()(error);
+        }
+    }
+
+    /// What reports a panic, without a borrow of this core.
+    fn reporter(&self) -> impl FnOnce(JoinError) + use<> {
+        let (core, hook) = (self.inbox.core(), self.hooks.on_panic.clone());
+        move |error| {
+            let panic = TaskPanic { core, error };
+            if let Some(hook) = hook {
+                drop_caught(catch_unwind(AssertUnwindSafe(|| hook(&panic))));
+            }
+            drop_caught(panic);
+        }
+    }
+
+    fn current_id(&self) -> Option<Id> {
+        // SAFETY: what is current is running, so it is `LIVE`, which keeps it.
+        self.current.get().map(|task| unsafe { task.header() }.id())
+    }
+
+    /// The note of a live task, which gets one if it has none.
+    fn note(&self, task: RawTask) -> RefMut<'_, Note> {
+        // SAFETY: the caller has it from a list or a handle, which keeps it.
+        let header = unsafe { task.header() };
+        header.set(NOTED);
+        RefMut::map(self.notes.borrow_mut(), |notes| {
+            notes.entry(header.id()).or_default()
+        })
+    }
+
+    fn name_of(&self, id: Id) -> Option<Arc<str>> {
+        self.notes.borrow().get(&id)?.name.clone()
+    }
+
+    /// The token by which a live task is asked to end.
+    fn token(&self, task: RawTask) -> CancellationToken {
+        self.note(task).token.get_or_insert_default().clone()
+    }
+
+    fn list(&self, most: usize) -> Vec<TaskInfo> {
+        let mut tasks = Vec::new();
+        let mut next = self.live_first.get();
+        while let Some(task) = next {
+            tasks.push(task);
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            next = unsafe { task.header() }.live_next.get();
+        }
+        let joins = self.who_joins_whom(&tasks);
+        let oldest = tasks.into_iter().rev().take(most);
+        oldest.map(|task| self.info(task, &joins)).collect()
+    }
+
+    /// Who awaits whose handle: the waker that a handle has left names the task that polled it.
+    fn who_joins_whom(&self, tasks: &[RawTask]) -> HashMap<*const (), Id> {
+        let mut joins = HashMap::new();
+        for &task in tasks {
+            // SAFETY: what is in the list is `LIVE`, which keeps it.
+            let header = unsafe { task.header() };
+            let joiner = header.joiner.take();
+            if let Some(waiter) = joiner.waiter() {
+                joins.insert(waiter, header.id());
+            }
+            header.joiner.set(joiner);
+        }
+        joins
+    }
+
+    fn info(&self, task: RawTask, joins: &HashMap<*const (), Id>) -> TaskInfo {
+        // SAFETY: what is in the list is `LIVE`, which keeps it.
+        let header = unsafe { task.header() };
+        let state = if header.is(BUSY) {
+            TaskState::Running
+        } else if header.is(QUEUED) {
+            TaskState::Ready
+        } else {
+            TaskState::Waiting
+        };
+        let notes = self.notes.borrow();
+        let note = notes.get(&header.id());
+        TaskInfo {
+            id: header.id(),
+            name: note.and_then(|note| note.name.clone()),
+            state,
+            joins: joins.get(&task.as_ptr().cast_const().cast()).copied(),
+            future: header.type_name(),
+            spawned_at: note.and_then(|note| note.spawned_at),
+        }
+    }
+
     /// A live task whose code is not running; those that are get the mark `ABORT` on the way.
     fn first_idle(&self) -> Option<RawTask> {
         let mut next = self.live_first.get();
@@ -488,6 +694,11 @@ impl fmt::Debug for EnterGuard {
     }
 }
 
+/// Whether this thread runs a core.
+pub(super) fn is_entered() -> bool {
+    with_current(|core| core.is_some())
+}
+
 /// Calls `f` with the thread's current executor. `f` runs no user code: that could end it.
 fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     // SAFETY: `CURRENT` owns a count of what it points to, and `f` does not change it.
@@ -495,15 +706,112 @@ fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
 }
 
 /// Spawns on the current executor; gives the future back if there is none.
+#[track_caller]
 pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
+    let place = Location::caller();
     with_current(|core| match core {
-        Some(core) => Ok(core.spawn(future, core.ids.next())),
+        Some(core) => Ok(core.spawn(future, core.ids.next(), place)),
         None => Err(future),
     })
 }
 
 pub(super) fn current_id() -> Option<Id> {
-    with_current(|core| core.and_then(|core| core.current_id.get()))
+    with_current(|core| core.and_then(Core::current_id))
+}
+
+/// Spawns on the current executor, with a note; gives the future back if there is none.
+pub(super) fn spawn_noted<F: Future + 'static>(
+    future: F,
+    note: Note,
+) -> Result<JoinHandle<F::Output>, F> {
+    with_current(|core| match core {
+        Some(core) => {
+            let place = note.spawned_at.unwrap_or(Location::caller());
+            let task = core.spawn(future, core.ids.next(), place);
+            *core.note(task.raw()) = note;
+            Ok(task)
+        }
+        None => Err(future),
+    })
+}
+
+/// The live tasks of the current executor, the oldest first.
+pub(super) fn list() -> Vec<TaskInfo> {
+    with_current(|core| core.map_or_else(Vec::new, |core| core.list(usize::MAX)))
+}
+
+/// The name of the task that is running.
+pub(super) fn current_name() -> Option<Arc<str>> {
+    with_current(|core| {
+        let core = core?;
+        core.name_of(core.current_id()?)
+    })
+}
+
+/// The name of a live task of the current executor.
+pub(super) fn name_of(id: Id) -> Option<Arc<str>> {
+    with_current(|core| core?.name_of(id))
+}
+
+/// The token of the task that is running.
+pub(super) fn current_token() -> Option<CancellationToken> {
+    with_current(|core| {
+        let core = core?;
+        Some(core.token(core.current.get()?))
+    })
+}
+
+/// Asks a task to end; if its executor is not the current one, at that one's next turn.
+///
+/// # Safety
+/// On the owner thread; the caller holds a reference of the task.
+pub(super) unsafe fn ask_to_end(task: RawTask) {
+    // SAFETY: the caller's reference keeps the task alive.
+    let header = unsafe { task.header() };
+    if header.is(DONE) {
+        return;
+    }
+    let here = with_current(|core| {
+        let core = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()))?;
+        Some(core.token(task))
+    });
+    match here {
+        Some(token) => token.cancel(),
+        None => {
+            let id = header.id();
+            let start = Box::new(move |executor: &Executor| executor.ask_to_end(id));
+            // If the core has ended, so has the task.
+            drop(header.inbox().push_start(start));
+        }
+    }
+}
+
+/// Reports the panic of an ended task whose output nobody has taken, and nobody will.
+///
+/// # Safety
+/// On the owner thread; the caller holds a reference of the task, which is `DONE`.
+pub(super) unsafe fn report_unseen(task: RawTask) {
+    // SAFETY: the caller's reference keeps the task alive.
+    let header = unsafe { task.header() };
+    let core = with_current(|core| {
+        let core = core.filter(|core| core.hooks.on_panic.is_some())?;
+        ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()).then(|| core.reporter())
+    });
+    if let Some(report) = core {
+        // SAFETY: the caller's promise.
+        if let Some(error) = unsafe { task.take_panic() } {
+            report(error);
+        }
+    }
+}
+
+/// Reports a panic that a task has caught by itself, if nobody will see it.
+pub(super) fn report_caught(error: JoinError) {
+    let report = with_current(|core| core.map(Core::reporter));
+    match report {
+        Some(report) => report(error),
+        None => drop_caught(error),
+    }
 }
 
 /// Whether the thread's current executor is the one with this inbox.

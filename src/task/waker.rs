@@ -22,6 +22,11 @@ pub(super) fn borrowed(task: RawTask) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
+/// The address of the task that a waker is of, if it is of one of ours.
+pub(super) fn task_of(waker: &Waker) -> Option<*const ()> {
+    std::ptr::eq(waker.vtable(), &VTABLE).then(|| waker.data())
+}
+
 /// Makes the task's core poll it, from any thread.
 ///
 /// # Safety
