@@ -48,7 +48,9 @@
 //! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
 //! | `send_to`, `send` on a datagram socket | the datagram is sent wholly or not at all; which, is unknown | a datagram has no parts |
 //! | `send_with_fds` on a Unix stream | not safe: as `send` | the count is unknown at the drop |
-//! | `sleep`, `interval.tick`, `timeout`, joining a task, channel `recv`, semaphore `acquire` | safe | nothing consumed |
+//! | `sleep`, `interval.tick`, `timeout`, joining a task, `task::cancelled`, channel `recv`, semaphore `acquire` | safe | nothing consumed |
+//! | `gather`, `try_gather`, `as_completed`, `task_group` | ends their tasks | the tasks are theirs |
+//! | `flow::wait` | the tasks go on; outputs of those that have ended are dropped | it has taken the handles |
 //! | `connect`, `open` | safe: nothing leaks (the file may have been created) | the late descriptor closes itself |
 //! | `read_at`, `metadata` of a file | safe; a buffer that was given is not returned | nothing consumed |
 //! | `write_at`, `sync_all`, `rename`, `remove_file` | may still happen after the drop; never reported in part | a disk operation cannot be taken back |
@@ -88,6 +90,7 @@
 //!   time/     sleep, interval, timeout, the timer store                    driver
 //!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op
+//!   flow/     tasks together: gather, wait, groups, calls                   driver task time
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
 //!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
@@ -102,6 +105,7 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
+//! - `blocking`: `spawn_blocking`, a pool of threads for the program's own blocking code.
 //! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.
 
@@ -110,6 +114,7 @@ pub mod buf;
 pub mod doctor;
 #[allow(unsafe_code)]
 mod driver;
+pub mod flow;
 pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
@@ -136,6 +141,8 @@ pub use corering_macros::{main, test};
 pub use doctor::doctor;
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use driver::restrict::Restrict;
+#[cfg(feature = "blocking")]
+pub use flow::spawn_blocking;
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

@@ -326,15 +326,26 @@ impl Core {
         id: Id,
         place: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
+        let task = self.rest(future, id, place);
+        // SAFETY: the handle keeps the task alive.
+        unsafe { task.raw().header() }.set(QUEUED);
+        self.push_ready(task.raw());
+        task
+    }
+
+    /// A new task that waits to be woken before its first turn.
+    fn rest<F: Future + 'static>(
+        &self,
+        future: F,
+        id: Id,
+        place: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
         let task = RawTask::new(future, self.take_inbox(), id);
         self.count(|stats| {
             stats.spawned += 1;
             stats.live += 1;
         });
         self.link_live(task);
-        // SAFETY: the task is new, so it lives.
-        unsafe { task.header() }.set(QUEUED);
-        self.push_ready(task);
         if self.hooks.track {
             self.note(task).spawned_at = Some(place);
         }
@@ -731,6 +742,16 @@ pub(super) fn spawn_noted<F: Future + 'static>(
             *core.note(task.raw()) = note;
             Ok(task)
         }
+        None => Err(future),
+    })
+}
+
+/// A task of the current executor that waits to be woken; gives the future back if there is none.
+#[track_caller]
+pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
+    let place = Location::caller();
+    with_current(|core| match core {
+        Some(core) => Ok(core.rest(future, core.ids.next(), place)),
         None => Err(future),
     })
 }

@@ -122,6 +122,12 @@ impl<T> JoinHandle<T> {
         executor::name_of(self.id())
     }
 
+    /// A waker of the task.
+    pub(crate) fn waker(&self) -> Waker {
+        // SAFETY: this handle keeps the task alive.
+        waker::of(unsafe { TaskRef::new(self.task) })
+    }
+
     /// The task, which this handle keeps alive.
     pub(super) fn raw(&self) -> RawTask {
         self.task

@@ -65,6 +65,7 @@ pub(crate) use info::Hooks;
 pub use info::{Stall, TaskInfo, TaskPanic, TaskState};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
+pub(crate) use join_set::Joined;
 pub(crate) use remote::Remote;
 pub use remote::RemoteHandle;
 pub use token::{CancellationToken, Cancelled, DropGuard};
@@ -88,6 +89,15 @@ pub use token::{CancellationToken, Cancelled, DropGuard};
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     match executor::spawn_on_current(future) {
+        Ok(handle) => handle,
+        Err(_future) => no_runtime(),
+    }
+}
+
+/// As [`spawn`], but the task waits to be woken before its first turn.
+#[track_caller]
+pub(crate) fn spawn_resting<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    match executor::rest_on_current(future) {
         Ok(handle) => handle,
         Err(_future) => no_runtime(),
     }
@@ -220,8 +230,8 @@ pub fn token() -> CancellationToken {
 /// Waits until this task is asked to end, by [`JoinHandle::cancel`] or through its
 /// [token](Builder::cancellation_token). From then on it is always ready.
 ///
-/// The task which the call is made in is meant, whoever awaits it. What `block_on` was given can be
-/// asked by nobody: there it never ends, as outside of a runtime.
+/// The task that polls it first is meant. What `block_on` was given can be asked by nobody: there it
+/// never ends, as outside of a runtime.
 ///
 /// # Cancel safety
 /// Safe: nothing is consumed.
@@ -240,7 +250,12 @@ pub fn token() -> CancellationToken {
 /// assert_eq!(server.await.unwrap(), "stopped");
 /// # }
 /// ```
-pub fn cancelled() -> Cancelled {
+pub async fn cancelled() {
+    own_request().await;
+}
+
+/// The request to the task that is running.
+fn own_request() -> Cancelled {
     executor::current_token().map_or_else(Cancelled::never, |token| token.cancelled())
 }
 
@@ -261,5 +276,5 @@ pub fn is_cancelled() -> bool {
 /// # Cancel safety
 /// As the future's own: dropping it drops the future.
 pub async fn run_until_cancelled<F: Future>(future: F) -> Option<F::Output> {
-    token::run_until(cancelled(), future).await
+    token::run_until(own_request(), future).await
 }

@@ -305,7 +305,8 @@ impl<T> RemoteHandle<T> {
         let signal = Arc::new(Signal::default());
         let waker = Waker::from(signal.clone());
         loop {
-            if let Poll::Ready(output) = Pin::new(&mut *self).poll(&mut Context::from_waker(&waker)) {
+            if let Poll::Ready(output) = Pin::new(&mut *self).poll(&mut Context::from_waker(&waker))
+            {
                 return Some(output);
             }
             if !signal.wait(limit) {

@@ -151,10 +151,7 @@ impl CancellationToken {
 }
 
 /// Runs `future` until `cancelled` is ready.
-pub(super) async fn run_until<F: Future>(
-    mut cancelled: Cancelled,
-    future: F,
-) -> Option<F::Output> {
+pub(super) async fn run_until<F: Future>(mut cancelled: Cancelled, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| {
         if Pin::new(&mut cancelled).poll(cx).is_ready() {
@@ -199,7 +196,7 @@ impl Drop for Node {
     }
 }
 
-/// The future of [`CancellationToken::cancelled`] and of [`cancelled`](super::cancelled).
+/// The future of [`CancellationToken::cancelled`].
 ///
 /// # Cancel safety
 /// Safe: nothing is consumed.
