@@ -436,10 +436,7 @@ fn e07_wrong_use_says_what_to_do() {
             // Twice awaited.
             let mut task = spawn(async {});
             (&mut task).await.unwrap();
-            let text = spawn(async move { task.await })
-                .await
-                .unwrap_err()
-                .to_string();
+            let text = spawn(task).await.unwrap_err().to_string();
             assert!(text.contains("await it once"), "{text}");
         });
         // No such core, and a runtime that has ended.

@@ -27,8 +27,8 @@ use std::task::{Context, Poll, Waker};
 ///
 /// At the first error, or panic, the group closes: tasks made by
 /// [`spawn_cooperative`](TaskGroup::spawn_cooperative) are asked to end and awaited, those made by
-/// [`spawn`](TaskGroup::spawn) are aborted, and the body is dropped where it stands. A task that was
-/// aborted by its own handle is no failure. When the task that runs all this is asked to end
+/// [`spawn`](TaskGroup::spawn) are aborted, and the body is dropped where it stands. A task that
+/// was aborted by its own handle is no failure. When the task that runs all this is asked to end
 /// ([`JoinHandle::cancel`](crate::task::JoinHandle::cancel)), so are the cooperative tasks.
 ///
 /// # Errors

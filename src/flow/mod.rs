@@ -11,8 +11,8 @@
 //! | [`call_soon`], [`call_later`], [`call_at`], [`call_when_done`] | plain functions | they are called all the same |
 //!
 //! What runs futures within *one* task is the `futures` crate's: `join!`, `try_join!`, `select!`,
-//! `FuturesUnordered` and the rest work here as anywhere. The functions here give each future a task
-//! of its own instead, so that a panic of one is a [`JoinError`](crate::task::JoinError), not
+//! `FuturesUnordered` and the rest work here as anywhere. The functions here give each future a
+//! task of its own instead, so that a panic of one is a [`JoinError`](crate::task::JoinError), not
 //! everybody's, and a wake polls only whom it concerns.
 //!
 //! Rules

@@ -107,7 +107,7 @@ impl Runtime {
         self.core().run_until(future)
     }
 
-    /// Runs core 0 until somebody says [`Handle::stop`]: a task, another thread, or a signal's task.
+    /// Runs core 0 until somebody says [`Handle::stop`]: a task, another thread, a signal's task.
     ///
     /// Unlike [`shutdown`](Runtime::shutdown) it ends nothing: tasks that still live go on at the
     /// next call that runs the core, or are finished or dropped by `shutdown`. A runtime that was

@@ -10,18 +10,25 @@
 //!    order, without ever leaving it dangling.
 //! 6. The last `Executor` of a core drops what still lives, on its own thread.
 
+mod notes;
+
+pub(super) use notes::{
+    ask_to_end, current_name, current_token, list, name_of, report_caught, report_unseen,
+    spawn_noted,
+};
+
 use super::budget::Budget;
 use super::id::{Id, Ids};
 use super::inbox::{Inbox, Unpark};
-use super::info::{Hooks, Note, Stall, TaskInfo, TaskPanic, TaskState};
+use super::info::{Hooks, Note};
 use super::join::{JoinHandle, Joiner};
 use super::raw::{
     ABORT, BUSY, DONE, JOINED, LIVE, NOTED, QUEUED, RawTask, TaskRef, Turn, drop_caught,
 };
 use super::remote::Remote;
-use super::{CancellationToken, JoinError, waker};
+use super::waker;
 use crate::threads::per_thread;
-use std::cell::{Cell, RefCell, RefMut};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -30,7 +37,6 @@ use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 /// References of the inbox that a core keeps for its next tasks; what is above is given back.
 const SPARE_INBOX_REFS_MAX: usize = 4_096;
@@ -196,29 +202,6 @@ impl Executor {
     /// after "sleeping" is published.
     pub(crate) fn root_is_woken(&self) -> bool {
         self.core.inbox.root_woken()
-    }
-
-    /// The live tasks, the oldest first; at most so many.
-    pub(crate) fn list(&self, most: usize) -> Vec<TaskInfo> {
-        self.core.list(most)
-    }
-
-    /// Reports a stall of the future that `block_on` polls.
-    pub(crate) fn root_held(&self, nanos: u64, future: &'static str) {
-        self.core.report_stall(None, None, future, nanos);
-    }
-
-    /// Asks a task of this core to end, if it lives.
-    pub(super) fn ask_to_end(&self, id: Id) {
-        let mut next = self.core.live_first.get();
-        while let Some(task) = next {
-            // SAFETY: what is in the list is `LIVE`, which keeps it.
-            let header = unsafe { task.header() };
-            if header.id() == id {
-                return self.core.token(task).cancel();
-            }
-            next = header.live_next.get();
-        }
     }
 
     /// Tasks spawned and not finished.
@@ -514,144 +497,6 @@ impl Core {
         }
     }
 
-    /// One turn of a task, with a look at the clock before and after.
-    #[inline(never)]
-    fn timed_turn(&self, task: RawTask, limit_nanos: u64, now: fn() -> u64) {
-        // SAFETY: the bit `QUEUED` keeps the task until it is taken back in its turn.
-        let header = unsafe { task.header() };
-        let (id, future) = (header.id(), header.type_name());
-        // The note may be gone after the turn.
-        let name = header.is(NOTED).then(|| self.name_of(id)).flatten();
-        let begin = now();
-        self.turn(task);
-        let held = now().saturating_sub(begin);
-        if held >= limit_nanos {
-            self.report_stall(Some(id), name, future, held);
-        }
-    }
-
-    #[cold]
-    fn report_stall(
-        &self,
-        id: Option<Id>,
-        name: Option<Arc<str>>,
-        future: &'static str,
-        nanos: u64,
-    ) {
-        self.count(|stats| stats.stalls += 1);
-        let stall = Stall {
-            core: self.inbox.core(),
-            id,
-            name,
-            future,
-            held: Duration::from_nanos(nanos),
-        };
-        if let Some(hook) = &self.hooks.on_stall {
-            drop_caught(catch_unwind(AssertUnwindSafe(|| hook(&stall))));
-        }
-    }
-
-    /// Hands the panic of a task that nobody joins to the hook, if there is one.
-    ///
-    /// # Safety
-    /// As for [`RawTask::take_panic`].
-    #[cold]
-    unsafe fn report_panic(&self, task: RawTask) {
-        if self.hooks.on_panic.is_none() {
-            return;
-        }
-        // SAFETY: the caller's promise.
-        if let Some(error) = unsafe { task.take_panic() } {
-            self.reporter()(error);
-        }
-    }
-
-    /// What reports a panic, without a borrow of this core.
-    fn reporter(&self) -> impl FnOnce(JoinError) + use<> {
-        let (core, hook) = (self.inbox.core(), self.hooks.on_panic.clone());
-        move |error| {
-            let panic = TaskPanic { core, error };
-            if let Some(hook) = hook {
-                drop_caught(catch_unwind(AssertUnwindSafe(|| hook(&panic))));
-            }
-            drop_caught(panic);
-        }
-    }
-
-    fn current_id(&self) -> Option<Id> {
-        // SAFETY: what is current is running, so it is `LIVE`, which keeps it.
-        self.current.get().map(|task| unsafe { task.header() }.id())
-    }
-
-    /// The note of a live task, which gets one if it has none.
-    fn note(&self, task: RawTask) -> RefMut<'_, Note> {
-        // SAFETY: the caller has it from a list or a handle, which keeps it.
-        let header = unsafe { task.header() };
-        header.set(NOTED);
-        RefMut::map(self.notes.borrow_mut(), |notes| {
-            notes.entry(header.id()).or_default()
-        })
-    }
-
-    fn name_of(&self, id: Id) -> Option<Arc<str>> {
-        self.notes.borrow().get(&id)?.name.clone()
-    }
-
-    /// The token by which a live task is asked to end.
-    fn token(&self, task: RawTask) -> CancellationToken {
-        self.note(task).token.get_or_insert_default().clone()
-    }
-
-    fn list(&self, most: usize) -> Vec<TaskInfo> {
-        let mut tasks = Vec::new();
-        let mut next = self.live_first.get();
-        while let Some(task) = next {
-            tasks.push(task);
-            // SAFETY: what is in the list is `LIVE`, which keeps it.
-            next = unsafe { task.header() }.live_next.get();
-        }
-        let joins = self.who_joins_whom(&tasks);
-        let oldest = tasks.into_iter().rev().take(most);
-        oldest.map(|task| self.info(task, &joins)).collect()
-    }
-
-    /// Who awaits whose handle: the waker that a handle has left names the task that polled it.
-    fn who_joins_whom(&self, tasks: &[RawTask]) -> HashMap<*const (), Id> {
-        let mut joins = HashMap::new();
-        for &task in tasks {
-            // SAFETY: what is in the list is `LIVE`, which keeps it.
-            let header = unsafe { task.header() };
-            let joiner = header.joiner.take();
-            if let Some(waiter) = joiner.waiter() {
-                joins.insert(waiter, header.id());
-            }
-            header.joiner.set(joiner);
-        }
-        joins
-    }
-
-    fn info(&self, task: RawTask, joins: &HashMap<*const (), Id>) -> TaskInfo {
-        // SAFETY: what is in the list is `LIVE`, which keeps it.
-        let header = unsafe { task.header() };
-        let state = if header.is(BUSY) {
-            TaskState::Running
-        } else if header.is(QUEUED) {
-            TaskState::Ready
-        } else {
-            TaskState::Waiting
-        };
-        let notes = self.notes.borrow();
-        let note = notes.get(&header.id());
-        TaskInfo {
-            id: header.id(),
-            name: note.and_then(|note| note.name.clone()),
-            state,
-            joins: joins.get(&task.as_ptr().cast_const().cast()).copied(),
-            future: header.type_name(),
-            spawned_at: note.and_then(|note| note.spawned_at),
-        }
-    }
-
     /// A live task whose code is not running; those that are get the mark `ABORT` on the way.
     fn first_idle(&self) -> Option<RawTask> {
         let mut next = self.live_first.get();
@@ -730,22 +575,6 @@ pub(super) fn current_id() -> Option<Id> {
     with_current(|core| core.and_then(Core::current_id))
 }
 
-/// Spawns on the current executor, with a note; gives the future back if there is none.
-pub(super) fn spawn_noted<F: Future + 'static>(
-    future: F,
-    note: Note,
-) -> Result<JoinHandle<F::Output>, F> {
-    with_current(|core| match core {
-        Some(core) => {
-            let place = note.spawned_at.unwrap_or(Location::caller());
-            let task = core.spawn(future, core.ids.next(), place);
-            *core.note(task.raw()) = note;
-            Ok(task)
-        }
-        None => Err(future),
-    })
-}
-
 /// A task of the current executor that waits to be woken; gives the future back if there is none.
 #[track_caller]
 pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
@@ -754,85 +583,6 @@ pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHand
         Some(core) => Ok(core.rest(future, core.ids.next(), place)),
         None => Err(future),
     })
-}
-
-/// The live tasks of the current executor, the oldest first.
-pub(super) fn list() -> Vec<TaskInfo> {
-    with_current(|core| core.map_or_else(Vec::new, |core| core.list(usize::MAX)))
-}
-
-/// The name of the task that is running.
-pub(super) fn current_name() -> Option<Arc<str>> {
-    with_current(|core| {
-        let core = core?;
-        core.name_of(core.current_id()?)
-    })
-}
-
-/// The name of a live task of the current executor.
-pub(super) fn name_of(id: Id) -> Option<Arc<str>> {
-    with_current(|core| core?.name_of(id))
-}
-
-/// The token of the task that is running.
-pub(super) fn current_token() -> Option<CancellationToken> {
-    with_current(|core| {
-        let core = core?;
-        Some(core.token(core.current.get()?))
-    })
-}
-
-/// Asks a task to end; if its executor is not the current one, at that one's next turn.
-///
-/// # Safety
-/// On the owner thread; the caller holds a reference of the task.
-pub(super) unsafe fn ask_to_end(task: RawTask) {
-    // SAFETY: the caller's reference keeps the task alive.
-    let header = unsafe { task.header() };
-    if header.is(DONE) {
-        return;
-    }
-    let here = with_current(|core| {
-        let core = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()))?;
-        Some(core.token(task))
-    });
-    match here {
-        Some(token) => token.cancel(),
-        None => {
-            let id = header.id();
-            let start = Box::new(move |executor: &Executor| executor.ask_to_end(id));
-            // If the core has ended, so has the task.
-            drop(header.inbox().push_start(start));
-        }
-    }
-}
-
-/// Reports the panic of an ended task whose output nobody has taken, and nobody will.
-///
-/// # Safety
-/// On the owner thread; the caller holds a reference of the task, which is `DONE`.
-pub(super) unsafe fn report_unseen(task: RawTask) {
-    // SAFETY: the caller's reference keeps the task alive.
-    let header = unsafe { task.header() };
-    let core = with_current(|core| {
-        let core = core.filter(|core| core.hooks.on_panic.is_some())?;
-        ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()).then(|| core.reporter())
-    });
-    if let Some(report) = core {
-        // SAFETY: the caller's promise.
-        if let Some(error) = unsafe { task.take_panic() } {
-            report(error);
-        }
-    }
-}
-
-/// Reports a panic that a task has caught by itself, if nobody will see it.
-pub(super) fn report_caught(error: JoinError) {
-    let report = with_current(|core| core.map(Core::reporter));
-    match report {
-        Some(report) => report(error),
-        None => drop_caught(error),
-    }
 }
 
 /// Whether the thread's current executor is the one with this inbox.

@@ -37,7 +37,8 @@ pub enum TaskState {
 /// # Examples
 /// ```no_run
 /// corering::block_on(async {
-///     let waits = corering::task::Builder::new().name("waits").spawn(std::future::pending::<()>());
+///     let named = corering::task::Builder::new().name("waits");
+///     let waits = named.spawn(std::future::pending::<()>());
 ///     let tasks: Vec<corering::task::TaskInfo> = corering::task::all();
 ///     assert_eq!(tasks[0].id, waits.id());
 ///     assert_eq!(tasks[0].name.as_deref(), Some("waits"));
@@ -85,8 +86,9 @@ impl fmt::Display for TaskInfo {
     }
 }
 
-/// A task held its core for longer than
-/// [`stall_threshold`](crate::Builder::stall_threshold): while it did, nothing else of the core ran.
+/// A task held its core for as long as
+/// [`stall_threshold`](crate::Builder::stall_threshold) says, or longer: while it did, nothing else
+/// of the core ran.
 ///
 /// # Examples
 /// ```

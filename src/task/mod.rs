@@ -230,8 +230,8 @@ pub fn token() -> CancellationToken {
 /// Waits until this task is asked to end, by [`JoinHandle::cancel`] or through its
 /// [token](Builder::cancellation_token). From then on it is always ready.
 ///
-/// The task that polls it first is meant. What `block_on` was given can be asked by nobody: there it
-/// never ends, as outside of a runtime.
+/// The task that polls it first is meant. What `block_on` was given can be asked by nobody: there
+/// it never ends, as outside of a runtime.
 ///
 /// # Cancel safety
 /// Safe: nothing is consumed.
