@@ -61,7 +61,7 @@ where
 /// use corering::flow::{Gather, gather};
 ///
 /// corering::block_on(async {
-///     let both: Gather<&str> = gather([async { "a" }, async { "b" }]);
+///     let both: Gather<&str> = gather(["a", "b"].map(std::future::ready));
 ///     assert_eq!(both.await.len(), 2);
 /// });
 /// ```
@@ -147,7 +147,7 @@ where
 /// use corering::flow::{TryGather, try_gather};
 ///
 /// corering::block_on(async {
-///     let both: TryGather<u8, std::io::Error> = try_gather([async { Ok(1) }, async { Ok(2) }]);
+///     let both: TryGather<u8, ()> = try_gather([Ok(1), Ok(2)].map(std::future::ready));
 ///     assert_eq!(both.await.unwrap(), [1, 2]);
 /// });
 /// ```
@@ -258,7 +258,7 @@ where
 /// use futures::StreamExt;
 ///
 /// corering::block_on(async {
-///     let tasks: AsCompleted<u8> = as_completed([async { 1 }, async { 2 }]);
+///     let tasks: AsCompleted<u8> = as_completed([1, 2].map(std::future::ready));
 ///     let outputs: Vec<_> = tasks.map(Result::unwrap).collect().await;
 ///     assert_eq!(outputs.len(), 2);
 /// });

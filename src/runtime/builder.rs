@@ -34,6 +34,7 @@ use std::time::Duration;
 /// | kernel workers of a core | 4 and 8 | [`kernel_workers`](Builder::kernel_workers) | `kernel_workers` |
 /// | completions of a turn | 4096, and 32 of one receive | | `completions` |
 /// | polls and time of a turn | 256 and 500 µs | [`budget`](Builder::budget) | `polls` |
+/// | threads of `spawn_blocking`, of the process | 500 | the variable `BLOCKING_MAX_THREADS` | |
 /// | host names that wait for the resolver | 1024; more are refused | | |
 ///
 /// Servers have theirs in `http::Limits`.

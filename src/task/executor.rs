@@ -395,11 +395,6 @@ impl Core {
             stats.panics += u64::from(turn == Turn::Panicked);
         });
         header.refuse_wakes();
-        if header.is(NOTED) {
-            // Its token may be the last: what waits for it is dropped with no borrow held.
-            let note = self.notes.borrow_mut().remove(&header.id());
-            drop_caught(note);
-        }
         if !header.is(JOINED) {
             if turn == Turn::Panicked {
                 // SAFETY: this is the owner thread, and the task is ending.
@@ -410,6 +405,12 @@ impl Core {
         }
         header.clear(BUSY);
         header.set(DONE);
+        if header.is(NOTED) {
+            // Nobody notes anything of a task that is done. Its token may be the last: what waits
+            // for it is dropped with no borrow held.
+            let note = self.notes.borrow_mut().remove(&header.id());
+            drop_caught(note);
+        }
         match header.joiner.take() {
             Joiner::Set(None) => {}
             // A foreign waker may panic; that is not this core's business.

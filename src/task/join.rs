@@ -213,7 +213,7 @@ impl<T> Drop for JoinHandle<T> {
             Joiner::Set(None) => {}
             joiner => drop_caught(joiner),
         }
-        if header.is(DONE) {
+        if header.is(DONE) && header.has_output() {
             // SAFETY: handles are on the owner thread, and the task is done.
             unsafe { executor::report_unseen(self.task) };
             // SAFETY: as above.

@@ -266,6 +266,11 @@ impl Header {
         self.id
     }
 
+    /// Whether the task has an output that nobody has taken.
+    pub(super) fn has_output(&self) -> bool {
+        self.content.get() == Content::Output
+    }
+
     /// The type of the task's future.
     pub(super) fn type_name(&self) -> &'static str {
         (self.vtable.type_name)()
