@@ -76,6 +76,7 @@
 //!   time/     sleep, interval, timeout, the timer store                    driver
 //!   net/      TCP, UDP, Unix sockets                                       buf driver op time
 //!   fs/       files and directories                                        buf driver op
+//!   flow/     tasks together: gather, wait, groups, calls                   driver task time
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
 //!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
@@ -90,6 +91,7 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
+//! - `blocking`: `spawn_blocking`, a pool of threads for the program's own blocking code.
 //! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.
 
@@ -98,6 +100,7 @@ pub mod buf;
 pub mod doctor;
 #[allow(unsafe_code)]
 mod driver;
+pub mod flow;
 pub mod fs;
 #[cfg(feature = "http")]
 pub mod http;
@@ -124,6 +127,8 @@ pub use corering_macros::{main, test};
 pub use doctor::doctor;
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use driver::restrict::Restrict;
+#[cfg(feature = "blocking")]
+pub use flow::spawn_blocking;
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

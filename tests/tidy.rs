@@ -31,6 +31,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("fs", &["buf", "driver", "io", "op"]),
     ("process", &["buf", "driver", "io", "op"]),
     ("signal", &["buf", "driver", "io", "op"]),
+    ("flow", &["driver", "task", "time"]),
     ("runtime", &["driver", "op", "sync", "task", "time"]),
     ("sim", &["driver", "runtime", "task"]),
     ("models", &["driver", "sync", "task", "threads"]),

@@ -10,6 +10,7 @@
 //!   task      references of tasks: wakers woken, cloned and dropped elsewhere, while a task ends
 //!   join      handles across cores: answer, abort, drop and the end of the core, in any order
 //!   sync      channel and oneshot: values and closes arrive, cancelled senders lose nothing
+//!   token     requests to end: children made, waited for and dropped while one is sent
 //!   returned  receive buffers that come home from other threads
 //! ```
 //! `scripts/loom` runs them.
@@ -18,6 +19,7 @@ mod join;
 mod returned;
 mod sync;
 mod task;
+mod token;
 mod wake;
 
 use crate::driver::bell::Bell;

@@ -8,7 +8,8 @@ use crate::driver;
 use crate::driver::buf_ring::{MESSAGE_HEAD_BYTES, PoolConfig};
 use crate::driver::refusal::BuildError;
 use crate::driver::restrict::Restrict;
-use crate::driver::sys;
+use crate::driver::{kernel, sys};
+use crate::task::{Hooks, Stall, TaskPanic};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ use std::time::Duration;
 /// | kernel workers of a core | 4 and 8 | [`kernel_workers`](Builder::kernel_workers) | `kernel_workers` |
 /// | completions of a turn | 4096, and 32 of one receive | | `completions` |
 /// | polls and time of a turn | 256 and 500 µs | [`budget`](Builder::budget) | `polls` |
+/// | threads of `spawn_blocking`, of the process | 500 | the variable `BLOCKING_MAX_THREADS` | |
 /// | host names that wait for the resolver | 1024; more are refused | | |
 ///
 /// Servers have theirs in `http::Limits`.
@@ -93,6 +95,7 @@ impl Builder {
             budget_polls: 256,
             budget_micros: 500,
             grace: Duration::from_secs(1),
+            hooks: Hooks::default(),
         };
         Builder {
             cores: Cores::Some(1),
@@ -226,6 +229,61 @@ impl Builder {
         self
     }
 
+    /// Reports every poll of a task that takes this long, or longer: meanwhile nothing else of its
+    /// core runs. Off by default; it costs two looks at the clock a poll (about 40 ns).
+    ///
+    /// Each such poll is reported once, when it is over, to [`on_stall`](Builder::on_stall), or to
+    /// standard error where no hook is set; and counted in [`Metrics`](crate::Metrics). A task that
+    /// never comes back is therefore never reported.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// use std::time::Duration;
+    /// let mut runtime = corering::Runtime::builder()
+    ///     .stall_threshold(Duration::from_millis(100))
+    ///     .on_stall(|stall| eprintln!("core {}: {stall}", stall.core))
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn stall_threshold(mut self, threshold: Duration) -> Builder {
+        let nanos = u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX);
+        self.core.hooks.stall = Some((nanos.max(1), kernel::now));
+        self
+    }
+
+    /// Who hears of stalls; see [`stall_threshold`](Builder::stall_threshold). It is called on the
+    /// core that was held, and should be quick. What it panics with ends there.
+    pub fn on_stall(mut self, hook: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.core.hooks.on_stall = Some(Arc::new(hook));
+        self
+    }
+
+    /// Who hears of panics that nobody else will: those of tasks whose handle was dropped, before
+    /// the panic or after. By default nobody does; std's panic hook has printed them either way.
+    ///
+    /// It is called on the task's core, and should be quick. What it panics with ends there. A
+    /// program that shall not outlive such a panic calls `std::process::abort` in it.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// let mut runtime = corering::Runtime::builder()
+    ///     .on_task_panic(|panic| eprintln!("core {}: {}", panic.core, panic.error))
+    ///     .build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn on_task_panic(mut self, hook: impl Fn(&TaskPanic) + Send + Sync + 'static) -> Builder {
+        self.core.hooks.on_panic = Some(Arc::new(hook));
+        self
+    }
+
+    /// Whether every task's place of birth is kept, for [`task::all`](crate::task::all) and for the
+    /// report at the end: one entry of a table a task. By default only tasks that a
+    /// [`task::Builder`](crate::task::Builder) made have it.
+    pub fn track_tasks(mut self, track: bool) -> Builder {
+        self.core.hooks.track = track;
+        self
+    }
+
     /// Starts the runtime.
     ///
     /// # Errors
@@ -241,10 +299,14 @@ impl Builder {
             Cores::All => allowed.len().max(1),
         };
         self.check(cores)?;
+        let hooks = &mut self.core.hooks;
+        if hooks.stall.is_some() && hooks.on_stall.is_none() {
+            hooks.on_stall = Some(Arc::new(print_stall));
+        }
         let places = self.places(cores, &allowed);
         let unpin = Unpin::remember(places[0].cpu.is_some(), &allowed);
         pin(places[0].cpu)?;
-        let mut core = Core::new(0, self.core)?;
+        let mut core = Core::new(0, self.core.clone())?;
         let workers = Workers::start(places[1..].to_vec(), self.core)?;
         let remotes = std::iter::once(core.remote())
             .chain(workers.remotes())
@@ -342,6 +404,11 @@ fn datagrams(count: u16, bytes: u32) -> PoolConfig {
         bytes => bytes.saturating_add(MESSAGE_HEAD_BYTES),
     };
     PoolConfig { count, len }
+}
+
+/// Where stalls are reported unless told.
+fn print_stall(stall: &Stall) {
+    eprintln!("corering: core {}: {stall}", stall.core);
 }
 
 /// Lets the thread of core 0 run where it could before, once the runtime is gone.

@@ -2,7 +2,7 @@
 
 use super::handle::{Context as CoreContext, Shared};
 use super::metrics::Metrics;
-use super::shutdown::CoreReport;
+use super::shutdown::{CoreReport, PENDING_LISTED_MAX};
 #[cfg(feature = "sim")]
 use super::stepped::Left;
 use crate::driver::bell::Bell;
@@ -12,17 +12,17 @@ use crate::driver::refusal::BuildError;
 #[cfg(feature = "sim")]
 use crate::driver::sim::Watch;
 use crate::driver::{self, Driver};
-use crate::task::{Budget, Executor, Remote, Unpark};
+use crate::task::{Budget, Executor, Hooks, Remote, Unpark};
 use crate::time::{self, Timers};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// What a core is built from.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct CoreConfig {
     pub(super) driver: driver::Config,
     /// Polls, and microseconds, after which a turn of tasks ends even if more are ready.
@@ -30,6 +30,8 @@ pub(super) struct CoreConfig {
     pub(super) budget_micros: u32,
     /// How long the kernel may take, at the end, to give back what it still works on.
     pub(super) grace: Duration,
+    /// What is to be told of tasks, and to whom.
+    pub(super) hooks: Hooks,
 }
 
 /// Rings the core's bell for its executor.
@@ -97,7 +99,7 @@ impl Core {
 
     pub(super) fn with_driver(index: usize, config: CoreConfig, driver: Driver) -> Core {
         let ringer = Arc::new(Ringer(driver.bell().clone()));
-        let executor = Executor::new(index, ringer);
+        let executor = Executor::with_hooks(index, ringer, config.hooks.clone());
         Core {
             index,
             config,
@@ -149,7 +151,7 @@ impl Core {
         let mut woken = true;
         loop {
             if woken {
-                if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                if let Poll::Ready(output) = self.poll_root(future.as_mut(), &mut cx) {
                     // What it queued last (a close, a reply) goes out now.
                     self.turn(true);
                     return output;
@@ -158,6 +160,19 @@ impl Core {
             self.turn(false);
             woken = self.executor.take_root_woken();
         }
+    }
+
+    fn poll_root<F: Future>(&self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some((limit_nanos, now)) = self.config.hooks.stall else {
+            return future.poll(cx);
+        };
+        let begin = now();
+        let poll = future.poll(cx);
+        let held = now().saturating_sub(begin);
+        if held >= limit_nanos {
+            self.executor.root_held(held, std::any::type_name::<F>());
+        }
+        poll
     }
 
     /// Ready tasks, then one visit to the kernel, then timers.
@@ -212,6 +227,7 @@ impl Core {
         self.ended.set(true);
         self.driver.stop();
         let entered = self.enter();
+        let pending = self.executor.list(PENDING_LISTED_MAX);
         let abandoned = self.executor.abort_all();
         let deadline = now().saturating_add(self.config.grace.as_nanos() as u64);
         let leaked = self.driver.shut_down(deadline);
@@ -220,6 +236,7 @@ impl Core {
         CoreReport {
             abandoned_tasks: abandoned,
             leaked_operations: leaked,
+            pending,
         }
     }
 

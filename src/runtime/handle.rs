@@ -98,6 +98,13 @@ impl Handle {
         Handle::new(shared.expect("a core runs nothing before its runtime is built"))
     }
 
+    /// The handle of the runtime that runs on this thread, if one does.
+    #[must_use]
+    pub fn try_current() -> Option<Handle> {
+        let shared = CURRENT.with_borrow(|context| context.as_ref()?.shared.clone());
+        shared.map(Handle::new)
+    }
+
     /// How many cores the runtime has.
     pub fn cores(&self) -> usize {
         self.shared.cores()
@@ -123,6 +130,61 @@ impl Handle {
             "there is no core {core}: this runtime has {cores}, from 0"
         );
         self.shared.remotes[core].spawn(make)
+    }
+
+    /// Starts a task on core 0; see [`spawn_on`](Handle::spawn_on). A thread that has no runtime
+    /// can wait for its output with [`RemoteHandle::wait`].
+    ///
+    /// Core 0 runs while somebody runs the runtime; until then the task rests.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// let mut runtime = corering::Runtime::new()?;
+    /// let handle = runtime.handle();
+    /// let thread = std::thread::spawn(move || {
+    ///     let answer = handle.spawn(|| async { 6 * 7 }).wait();
+    ///     handle.stop();
+    ///     answer
+    /// });
+    /// runtime.run_forever();
+    /// assert_eq!(thread.join().unwrap().unwrap(), 42);
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn spawn<F, Fut>(&self, make: F) -> RemoteHandle<Fut::Output>
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future + 'static,
+        Fut::Output: Send + 'static,
+    {
+        self.spawn_on(0, make)
+    }
+
+    /// Calls `f` on core 0, behind what is ready there; from any thread. A loop that sleeps is
+    /// woken. Calls of one thread run in their order.
+    ///
+    /// Dropping the handle leaves the call as it is; aborting it before its turn prevents it.
+    ///
+    /// ```no_run
+    /// # fn f(handle: corering::Handle) {
+    /// std::thread::spawn(move || {
+    ///     drop(handle.call_soon_threadsafe(|| println!("on core {}", corering::core_id())));
+    /// });
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn call_soon_threadsafe<F, T>(&self, f: F) -> RemoteHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        self.spawn_on(0, || async { f() })
+    }
+
+    /// Whether the runtime has ended: whatever is asked of it is cancelled.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.remotes.iter().all(Remote::is_closed)
     }
 
     /// Says that the runtime shall end: on every core, listeners stop accepting and

@@ -32,6 +32,9 @@ pub struct Metrics {
     pub foreign_wakes: u64,
     /// Panics of tasks.
     pub panics: u64,
+    /// Polls that took longer than
+    /// [`Builder::stall_threshold`](crate::Builder::stall_threshold); 0 where none is set.
+    pub stalls: u64,
     /// Timers that are set now.
     pub timers: u64,
     /// Operations submitted.
@@ -115,6 +118,7 @@ impl Metrics {
             local_wakes: tasks.local_wakes,
             foreign_wakes: tasks.foreign_wakes,
             panics: tasks.panics,
+            stalls: tasks.stalls,
             timers: timers.len() as u64,
             operations: ring.submitted,
             completions: ring.completed,

@@ -107,6 +107,29 @@ impl Runtime {
         self.core().run_until(future)
     }
 
+    /// Runs core 0 until somebody says [`Handle::stop`]: a task, another thread, a signal's task.
+    ///
+    /// Unlike [`shutdown`](Runtime::shutdown) it ends nothing: tasks that still live go on at the
+    /// next call that runs the core, or are finished or dropped by `shutdown`. A runtime that was
+    /// stopped stays so: called again, this returns after one turn.
+    ///
+    /// # Panics
+    /// Inside of another runtime's `block_on` on the same thread.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// use std::time::Duration;
+    /// let mut runtime = corering::Runtime::new()?;
+    /// let handle = runtime.handle();
+    /// std::thread::spawn(move || handle.stop());
+    /// runtime.run_forever();
+    /// println!("{:?}", runtime.shutdown(Duration::from_secs(5)));
+    /// # Ok(()) }
+    /// ```
+    pub fn run_forever(&mut self) {
+        self.block_on(stopping());
+    }
+
     /// Runs `make(core)` on every core at once, and returns what came out, in the cores' order.
     ///
     /// # Panics

@@ -1,10 +1,16 @@
 //! What an orderly end reports.
 
+use crate::task::TaskInfo;
+
+/// Tasks of one core that a report names; how many there were in all, it counts.
+pub(super) const PENDING_LISTED_MAX: usize = 64;
+
 /// One core's end.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct CoreReport {
     pub(super) abandoned_tasks: usize,
     pub(super) leaked_operations: usize,
+    pub(super) pending: Vec<TaskInfo>,
 }
 
 /// What [`Runtime::shutdown`](crate::Runtime::shutdown) had to give up.
@@ -14,6 +20,7 @@ pub(super) struct CoreReport {
 /// let report = runtime.shutdown(std::time::Duration::from_secs(5));
 /// if !report.is_clean() {
 ///     eprintln!("{} tasks did not finish in time", report.abandoned_tasks);
+///     report.pending.iter().for_each(|task| eprintln!("  {task}"));
 /// }
 /// # }
 /// ```
@@ -22,6 +29,8 @@ pub(super) struct CoreReport {
 pub struct ShutdownReport {
     /// Tasks that were dropped because the deadline had passed.
     pub abandoned_tasks: usize,
+    /// Those tasks, the oldest of each core first, and at most 64 of each core.
+    pub pending: Vec<TaskInfo>,
     /// Operations that the kernel had not given back in time. Their memory is leaked, because
     /// the kernel may still write to it.
     pub leaked_operations: usize,
@@ -38,5 +47,6 @@ impl ShutdownReport {
     pub(super) fn add(&mut self, core: CoreReport) {
         self.abandoned_tasks += core.abandoned_tasks;
         self.leaked_operations += core.leaked_operations;
+        self.pending.extend(core.pending);
     }
 }

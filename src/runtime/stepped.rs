@@ -81,11 +81,13 @@ pub(crate) fn build(
         budget_polls: sizes.budget_polls,
         budget_micros: 500,
         grace: Duration::from_secs(5),
+        hooks: task::Hooks::default(),
     };
     let mut built: Vec<Core> = (0..cores)
         .map(|index| {
             let _here = world.on_host(host, index);
-            Core::with_driver(index, config, Driver::simulated(config.driver, features))
+            let driver = Driver::simulated(config.driver, features);
+            Core::with_driver(index, config.clone(), driver)
         })
         .collect();
     let shared = Arc::new(Shared::new(built.iter().map(Core::remote).collect()));

@@ -79,7 +79,7 @@ impl Workers {
     pub(super) fn start(places: Vec<Place>, config: CoreConfig) -> Result<Workers, BuildError> {
         let mut workers = Workers(Vec::new(), std::process::id());
         for (i, place) in places.into_iter().enumerate() {
-            match Worker::start(i + 1, place, config) {
+            match Worker::start(i + 1, place, config.clone()) {
                 Ok(worker) => workers.0.push(worker),
                 Err(error) => {
                     workers.ask_to_end(Duration::ZERO);

@@ -1,10 +1,10 @@
 //! Why a task has no output: it was aborted, or it panicked.
 
-use super::Id;
+use super::{Id, executor};
 use std::any::Any;
 use std::fmt;
 use std::io;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What a task panicked with.
 pub(super) type Payload = Box<dyn Any + Send + 'static>;
@@ -22,35 +22,59 @@ pub(super) type Payload = Box<dyn Any + Send + 'static>;
 /// ```
 pub struct JoinError {
     id: Id,
-    /// What it panicked with; `None` if it was cancelled.
+    /// What else there is to tell; `None` if it was cancelled, and that is all.
+    ///
+    /// The box keeps tasks small: each has room for this error.
+    more: Option<Box<More>>,
+}
+
+enum More {
+    /// The runtime had ended before the task could be started.
+    Closed,
+    /// It panicked, with this.
     ///
     /// The lock is never contended: it only makes the payload, which is `Send`, shareable too, as
-    /// `io::Error` demands. The box keeps tasks small: each has room for this error.
-    panic: Option<Box<Mutex<Payload>>>,
+    /// `io::Error` demands.
+    Panic {
+        payload: Mutex<Payload>,
+        name: Option<Arc<str>>,
+    },
 }
 
 impl JoinError {
     pub(super) fn cancelled(id: Id) -> JoinError {
-        JoinError { id, panic: None }
+        JoinError { id, more: None }
     }
 
-    pub(super) fn panic(id: Id, payload: Payload) -> JoinError {
+    pub(super) fn closed(id: Id) -> JoinError {
         JoinError {
             id,
-            panic: Some(Box::new(Mutex::new(payload))),
+            more: Some(Box::new(More::Closed)),
+        }
+    }
+
+    /// Made on the task's core, before the task has ended: its name is looked up.
+    pub(super) fn panic(id: Id, payload: Payload) -> JoinError {
+        let more = More::Panic {
+            payload: Mutex::new(payload),
+            name: executor::name_of(id),
+        };
+        JoinError {
+            id,
+            more: Some(Box::new(more)),
         }
     }
 
     /// Whether the task was aborted, or dropped because its core ended.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.panic.is_none()
+        !self.is_panic()
     }
 
     /// Whether the task panicked.
     #[must_use]
     pub fn is_panic(&self) -> bool {
-        self.panic.is_some()
+        matches!(self.more.as_deref(), Some(More::Panic { .. }))
     }
 
     /// What the task panicked with, to look into it or to `std::panic::resume_unwind` it.
@@ -71,9 +95,21 @@ impl JoinError {
     /// # Errors
     /// The error itself, if the task did not panic.
     pub fn try_into_panic(self) -> Result<Box<dyn Any + Send + 'static>, JoinError> {
-        match self.panic {
-            Some(payload) => Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            None => Err(self),
+        match self.more.map(|more| *more) {
+            Some(More::Panic { payload, .. }) => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            Some(More::Closed) => Err(JoinError::closed(self.id)),
+            None => Err(JoinError::cancelled(self.id)),
+        }
+    }
+
+    /// The name that the task was given, if it panicked and had one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self.more.as_deref() {
+            Some(More::Panic { name, .. }) => name.as_deref(),
+            _ => None,
         }
     }
 
@@ -95,12 +131,22 @@ fn message(payload: &MutexGuard<'_, Payload>) -> Option<String> {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(payload) = &self.panic else {
-            return write!(f, "task {} was cancelled", self.id);
-        };
-        match message(&payload.lock().unwrap_or_else(PoisonError::into_inner)) {
-            Some(text) => write!(f, "task {} panicked: {text}", self.id),
-            None => write!(f, "task {} panicked", self.id),
+        write!(f, "task {}", self.id)?;
+        if let Some(name) = self.name() {
+            write!(f, " {name:?}")?;
+        }
+        match self.more.as_deref() {
+            None => f.write_str(" was cancelled"),
+            Some(More::Closed) => f.write_str(
+                " was cancelled: its runtime had ended before it could start. Keep the `Runtime` \
+                 for as long as its handles are used, or ask `Handle::is_closed`",
+            ),
+            Some(More::Panic { payload, .. }) => {
+                match message(&payload.lock().unwrap_or_else(PoisonError::into_inner)) {
+                    Some(text) => write!(f, " panicked: {text}"),
+                    None => f.write_str(" panicked"),
+                }
+            }
         }
     }
 }

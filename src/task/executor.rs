@@ -10,18 +10,29 @@
 //!    order, without ever leaving it dangling.
 //! 6. The last `Executor` of a core drops what still lives, on its own thread.
 
+mod notes;
+
+pub(super) use notes::{
+    ask_to_end, current_name, current_token, list, name_of, report_caught, report_unseen,
+    spawn_noted,
+};
+
 use super::budget::Budget;
 use super::id::{Id, Ids};
 use super::inbox::{Inbox, Unpark};
+use super::info::{Hooks, Note};
 use super::join::{JoinHandle, Joiner};
-use super::raw::{ABORT, BUSY, DONE, JOINED, LIVE, QUEUED, RawTask, TaskRef, Turn, drop_caught};
+use super::raw::{
+    ABORT, BUSY, DONE, JOINED, LIVE, NOTED, QUEUED, RawTask, TaskRef, Turn, drop_caught,
+};
 use super::remote::Remote;
 use super::waker;
 use crate::threads::per_thread;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -58,8 +69,11 @@ struct Core {
     /// back, so that neither spawn nor free counts atomically.
     spare_inbox_refs: Cell<usize>,
     ids: Ids,
-    /// Whose code is running.
-    current_id: Cell<Option<Id>>,
+    /// Whose code is running: a live task, for as long as it stands here.
+    current: Cell<Option<RawTask>>,
+    /// What is known of the live tasks that are `NOTED`.
+    notes: RefCell<HashMap<Id, Note>>,
+    hooks: Hooks,
     /// A task may be `BUSY`: a turn within this one could poll it, or drop it, a second time.
     in_turn: Cell<bool>,
     stats: Cell<TaskStats>,
@@ -78,6 +92,8 @@ pub(crate) struct TaskStats {
     pub(crate) foreign_wakes: u64,
     /// Tasks that ended by a panic.
     pub(crate) panics: u64,
+    /// Polls that took longer than the hooks allow.
+    pub(crate) stalls: u64,
     /// The most entries that one turn found in the inbox, and how many turns found more than
     /// [`INBOX_LEN_WARN`].
     pub(crate) inbox_peak: u64,
@@ -88,7 +104,13 @@ pub(crate) struct TaskStats {
 
 impl Executor {
     /// An executor without tasks. `unpark` ends the sleep of its loop.
+    #[cfg(test)]
     pub(crate) fn new(core: usize, unpark: Arc<dyn Unpark>) -> Executor {
+        Executor::with_hooks(core, unpark, Hooks::default())
+    }
+
+    /// As `new`; what the hooks ask for is reported to them.
+    pub(crate) fn with_hooks(core: usize, unpark: Arc<dyn Unpark>, hooks: Hooks) -> Executor {
         let core = Core {
             inbox: Arc::new(Inbox::new(core, unpark)),
             ready_first: Cell::new(None),
@@ -96,7 +118,9 @@ impl Executor {
             live_first: Cell::new(None),
             spare_inbox_refs: Cell::new(0),
             ids: Ids::default(),
-            current_id: Cell::new(None),
+            current: Cell::new(None),
+            notes: RefCell::default(),
+            hooks,
             in_turn: Cell::new(false),
             stats: Cell::new(TaskStats::default()),
         };
@@ -115,14 +139,21 @@ impl Executor {
 
     /// Queues a new task, as the free function does on the current executor.
     #[cfg(test)]
+    #[track_caller]
     pub(crate) fn spawn<F: Future + 'static>(&self, future: F) -> JoinHandle<F::Output> {
-        self.core.spawn(future, self.core.ids.next())
+        let place = Location::caller();
+        self.core.spawn(future, self.core.ids.next(), place)
     }
 
     /// Queues a new task with an id that [`Id::unique`] gave; it is polled in one of the next
     /// turns.
-    pub(super) fn spawn_as<F: Future + 'static>(&self, id: Id, future: F) -> JoinHandle<F::Output> {
-        self.core.spawn(future, id)
+    pub(super) fn spawn_as<F: Future + 'static>(
+        &self,
+        id: Id,
+        place: &'static Location<'static>,
+        future: F,
+    ) -> JoinHandle<F::Output> {
+        self.core.spawn(future, id, place)
     }
 
     /// Drains the inbox, then polls ready tasks until none is ready or the budget is spent; true
@@ -141,7 +172,10 @@ impl Executor {
             let Some(task) = self.core.pop_ready() else {
                 break;
             };
-            self.core.turn(task);
+            match self.core.hooks.stall {
+                None => self.core.turn(task),
+                Some((limit, now)) => self.core.timed_turn(task, limit, now),
+            }
         }
         self.core.in_turn.set(false);
         self.has_ready()
@@ -269,16 +303,35 @@ impl Core {
         self.stats.set(stats);
     }
 
-    fn spawn<F: Future + 'static>(&self, future: F, id: Id) -> JoinHandle<F::Output> {
+    fn spawn<F: Future + 'static>(
+        &self,
+        future: F,
+        id: Id,
+        place: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
+        let task = self.rest(future, id, place);
+        // SAFETY: the handle keeps the task alive.
+        unsafe { task.raw().header() }.set(QUEUED);
+        self.push_ready(task.raw());
+        task
+    }
+
+    /// A new task that waits to be woken before its first turn.
+    fn rest<F: Future + 'static>(
+        &self,
+        future: F,
+        id: Id,
+        place: &'static Location<'static>,
+    ) -> JoinHandle<F::Output> {
         let task = RawTask::new(future, self.take_inbox(), id);
         self.count(|stats| {
             stats.spawned += 1;
             stats.live += 1;
         });
         self.link_live(task);
-        // SAFETY: the task is new, so it lives.
-        unsafe { task.header() }.set(QUEUED);
-        self.push_ready(task);
+        if self.hooks.track {
+            self.note(task).spawned_at = Some(place);
+        }
         // SAFETY: a new task has the bit `JOINED`, and its output is `F`'s.
         unsafe { JoinHandle::new(task) }
     }
@@ -309,11 +362,11 @@ impl Core {
         }
         self.count(|stats| stats.polls += 1);
         header.set(BUSY);
-        let outer = self.current_id.replace(Some(header.id()));
+        let outer = self.current.replace(Some(task));
         // SAFETY: this is the owner thread; the task is live and not done, and was not busy, since
         // `in_turn` refuses a turn within whatever makes tasks busy.
         let turn = unsafe { task.poll() };
-        self.current_id.set(outer);
+        self.current.set(outer);
         match turn {
             Turn::Pending => header.clear(BUSY),
             Turn::Ended | Turn::Panicked => self.finish(task, turn),
@@ -325,10 +378,10 @@ impl Core {
         // SAFETY: the bit `LIVE` keeps the task.
         let header = unsafe { task.header() };
         header.set(BUSY);
-        let outer = self.current_id.replace(Some(header.id()));
+        let outer = self.current.replace(Some(task));
         // SAFETY: this is the owner thread; the task is live, hence not done, and was not busy.
         let turn = unsafe { task.cancel() };
-        self.current_id.set(outer);
+        self.current.set(outer);
         self.finish(task, turn);
     }
 
@@ -343,11 +396,21 @@ impl Core {
         });
         header.refuse_wakes();
         if !header.is(JOINED) {
+            if turn == Turn::Panicked {
+                // SAFETY: this is the owner thread, and the task is ending.
+                unsafe { self.report_panic(task) };
+            }
             // SAFETY: this is the owner thread, and the task is ending.
             unsafe { task.drop_output() };
         }
         header.clear(BUSY);
         header.set(DONE);
+        if header.is(NOTED) {
+            // Nobody notes anything of a task that is done. Its token may be the last: what waits
+            // for it is dropped with no borrow held.
+            let note = self.notes.borrow_mut().remove(&header.id());
+            drop_caught(note);
+        }
         match header.joiner.take() {
             Joiner::Set(None) => {}
             // A foreign waker may panic; that is not this core's business.
@@ -488,6 +551,11 @@ impl fmt::Debug for EnterGuard {
     }
 }
 
+/// Whether this thread runs a core.
+pub(super) fn is_entered() -> bool {
+    with_current(|core| core.is_some())
+}
+
 /// Calls `f` with the thread's current executor. `f` runs no user code: that could end it.
 fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     // SAFETY: `CURRENT` owns a count of what it points to, and `f` does not change it.
@@ -495,15 +563,27 @@ fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
 }
 
 /// Spawns on the current executor; gives the future back if there is none.
+#[track_caller]
 pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
+    let place = Location::caller();
     with_current(|core| match core {
-        Some(core) => Ok(core.spawn(future, core.ids.next())),
+        Some(core) => Ok(core.spawn(future, core.ids.next(), place)),
         None => Err(future),
     })
 }
 
 pub(super) fn current_id() -> Option<Id> {
-    with_current(|core| core.and_then(|core| core.current_id.get()))
+    with_current(|core| core.and_then(Core::current_id))
+}
+
+/// A task of the current executor that waits to be woken; gives the future back if there is none.
+#[track_caller]
+pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
+    let place = Location::caller();
+    with_current(|core| match core {
+        Some(core) => Ok(core.rest(future, core.ids.next(), place)),
+        None => Err(future),
+    })
 }
 
 /// Whether the thread's current executor is the one with this inbox.

@@ -8,12 +8,13 @@
 use super::error::JoinError;
 use super::join_set::Finished;
 use super::raw::{ABORT, DONE, JOINED, RawTask, TaskRef, drop_caught};
-use super::{Id, waker};
+use super::{Id, executor, waker};
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 /// Whom a task tells that it has ended. On the owner thread only.
@@ -29,6 +30,14 @@ pub(super) enum Joiner {
 impl Joiner {
     /// Nobody waits yet, or anymore.
     pub(super) const NONE: Joiner = Joiner::Set(None);
+
+    /// The task that polled the handle last, if it is one of ours: its address.
+    pub(super) fn waiter(&self) -> Option<*const ()> {
+        match self {
+            Joiner::Waker(waker) => waker::task_of(waker),
+            Joiner::Set(_) => None,
+        }
+    }
 
     /// Tells it. Runs a foreign waker, which may do anything.
     pub(super) fn notify(self, key: u32) {
@@ -94,6 +103,34 @@ impl<T> JoinHandle<T> {
     pub fn abort(&self) {
         // SAFETY: this handle keeps the task alive.
         unsafe { abort(self.task) };
+    }
+
+    /// Asks the task to end, in its own time and way: in it, [`cancelled`](super::cancelled) is
+    /// ready from now on, and [`run_until_cancelled`](super::run_until_cancelled) stops.
+    ///
+    /// The task may clean up first, go on for a while, or refuse; one that does not look goes on as
+    /// if nothing had been asked. Await the handle to see it end; [`abort`](Self::abort) does not
+    /// ask.
+    pub fn cancel(&self) {
+        // SAFETY: handles are on the owner thread, and this one keeps the task alive.
+        unsafe { executor::ask_to_end(self.task) };
+    }
+
+    /// The task's name, while it lives and its core has its turn.
+    #[must_use]
+    pub fn name(&self) -> Option<Arc<str>> {
+        executor::name_of(self.id())
+    }
+
+    /// A waker of the task.
+    pub(crate) fn waker(&self) -> Waker {
+        // SAFETY: this handle keeps the task alive.
+        waker::of(unsafe { TaskRef::new(self.task) })
+    }
+
+    /// The task, which this handle keeps alive.
+    pub(super) fn raw(&self) -> RawTask {
+        self.task
     }
 
     /// A handle that can abort the task and no more.
@@ -176,8 +213,10 @@ impl<T> Drop for JoinHandle<T> {
             Joiner::Set(None) => {}
             joiner => drop_caught(joiner),
         }
-        if header.is(DONE) {
+        if header.is(DONE) && header.has_output() {
             // SAFETY: handles are on the owner thread, and the task is done.
+            unsafe { executor::report_unseen(self.task) };
+            // SAFETY: as above.
             unsafe { self.task.drop_output() };
         }
         // SAFETY: the bit is this handle's, and this is its last use.
@@ -219,6 +258,12 @@ impl AbortHandle {
     pub fn abort(&self) {
         // SAFETY: this handle keeps the task alive.
         unsafe { abort(self.task.raw()) };
+    }
+
+    /// Asks the task to end; see [`JoinHandle::cancel`].
+    pub fn cancel(&self) {
+        // SAFETY: handles are on the owner thread, and this one keeps the task alive.
+        unsafe { executor::ask_to_end(self.task.raw()) };
     }
 
     /// Whether the task has ended, with an output or without.

@@ -6,7 +6,7 @@
 //! 2. Dropping the set aborts what it still has.
 
 use super::join::{AbortHandle, JoinHandle};
-use super::{JoinError, spawn};
+use super::{Id, JoinError, spawn};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -88,11 +88,21 @@ impl<T> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        let task = spawn(future);
+        self.insert(spawn(future))
+    }
+
+    /// Puts a task of this core into the set, whether or not it has ended; see
+    /// [`Builder`](super::Builder) for one with a name.
+    pub fn insert(&mut self, task: JoinHandle<T>) -> AbortHandle {
         let abort = task.abort_handle();
         let entry = self.tasks.vacant_entry();
-        task.report_to(Rc::clone(&self.finished), key_of(entry.key()));
+        let key = key_of(entry.key());
+        task.report_to(Rc::clone(&self.finished), key);
+        let ended = task.is_finished();
         entry.insert(task);
+        if ended {
+            self.finished.push(key);
+        }
         abort
     }
 
@@ -106,6 +116,10 @@ impl<T> JoinSet<T> {
 
     /// The output of a task that has ended; `None` if there is none at the moment.
     pub fn try_join_next(&mut self) -> Option<Result<T, JoinError>> {
+        self.try_next().map(|joined| joined.output)
+    }
+
+    fn try_next(&mut self) -> Option<Joined<T>> {
         loop {
             let key = self.finished.keys.borrow_mut().pop_front()?;
             // A task that was detached leaves no handle behind.
@@ -113,16 +127,23 @@ impl<T> JoinSet<T> {
                 continue;
             };
             if let Ok(Some(output)) = task.try_take() {
+                let id = task.id();
                 self.tasks.remove(key as usize);
-                return Some(output);
+                return Some(Joined { key, id, output });
             }
         }
     }
 
     /// Polls for one of the tasks to end; see [`join_next`](Self::join_next).
     pub fn poll_join_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<T, JoinError>>> {
-        if let Some(output) = self.try_join_next() {
-            return Poll::Ready(Some(output));
+        self.poll_next(cx)
+            .map(|joined| joined.map(|joined| joined.output))
+    }
+
+    /// As [`poll_join_next`](Self::poll_join_next), with the task's key and id.
+    pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Joined<T>>> {
+        if let Some(joined) = self.try_next() {
+            return Poll::Ready(Some(joined));
         }
         if self.tasks.is_empty() {
             return Poll::Ready(None);
@@ -148,11 +169,27 @@ impl<T> JoinSet<T> {
         while self.join_next().await.is_some() {}
     }
 
+    /// Takes out the tasks that were not joined, in the order in which they came if none came after
+    /// a join.
+    pub(crate) fn take_tasks(&mut self) -> Vec<JoinHandle<T>> {
+        self.finished.keys.borrow_mut().clear();
+        let tasks = std::mem::take(&mut self.tasks);
+        tasks.into_iter().map(|(_, task)| task).collect()
+    }
+
     /// Lets every task go on by itself and empties the set.
     pub fn detach_all(&mut self) {
         self.finished.keys.borrow_mut().clear();
         self.tasks.clear();
     }
+}
+
+/// A task of a set that has ended.
+pub(crate) struct Joined<T> {
+    /// Its place: tasks that are put in before any is joined have 0, 1, 2 and so on.
+    pub(crate) key: u32,
+    pub(crate) id: Id,
+    pub(crate) output: Result<T, JoinError>,
 }
 
 /// A key as the task's header keeps it.

@@ -31,14 +31,17 @@
 #[cfg(feature = "hyper")]
 mod affine;
 mod budget;
+mod builder;
 mod error;
 mod executor;
 mod id;
 mod inbox;
+mod info;
 mod join;
 mod join_set;
 mod raw;
 mod remote;
+mod token;
 mod waker;
 
 #[cfg(test)]
@@ -47,19 +50,25 @@ mod tests;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 #[cfg(feature = "hyper")]
 pub(crate) use affine::Affine;
 pub(crate) use budget::Budget;
+pub use builder::Builder;
 pub use error::JoinError;
 pub(crate) use executor::{EnterGuard, Executor};
 pub use id::Id;
 pub(crate) use inbox::Unpark;
+pub(crate) use info::Hooks;
+pub use info::{Stall, TaskInfo, TaskPanic, TaskState};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
+pub(crate) use join_set::Joined;
 pub(crate) use remote::Remote;
 pub use remote::RemoteHandle;
+pub use token::{CancellationToken, Cancelled, DropGuard};
 
 /// Starts a task on this core and returns the handle that joins it.
 ///
@@ -80,6 +89,15 @@ pub use remote::RemoteHandle;
 #[track_caller]
 pub fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
     match executor::spawn_on_current(future) {
+        Ok(handle) => handle,
+        Err(_future) => no_runtime(),
+    }
+}
+
+/// As [`spawn`], but the task waits to be woken before its first turn.
+#[track_caller]
+pub(crate) fn spawn_resting<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    match executor::rest_on_current(future) {
         Ok(handle) => handle,
         Err(_future) => no_runtime(),
     }
@@ -151,4 +169,112 @@ impl Future for YieldNow {
 #[must_use]
 pub fn current_id() -> Option<Id> {
     executor::current_id()
+}
+
+/// The name of the task that is running on this thread; `None` outside of any task, and for one
+/// that was given none.
+///
+/// # Examples
+/// ```
+/// assert_eq!(corering::task::current_name(), None);
+/// ```
+#[must_use]
+pub fn current_name() -> Option<Arc<str>> {
+    executor::current_name()
+}
+
+/// The live tasks of this core, the oldest first; empty outside of a runtime.
+///
+/// The future that `block_on` was given is no task and is not listed. It looks at every task, so it
+/// is for people who look at a program, not for each request. To see another core's, ask there:
+/// `spawn_on(core, || async { task::all() })`.
+///
+/// # Examples
+/// ```no_run
+/// # async fn f() {
+/// for task in corering::task::all() {
+///     println!("{task}");
+/// }
+/// # }
+/// ```
+#[must_use]
+pub fn all() -> Vec<TaskInfo> {
+    executor::list()
+}
+
+/// The token by which this task is asked to end, for its children:
+/// `Builder::new().cancellation_token(task::token().child_token())` starts a task that is asked
+/// when this one is.
+///
+/// In the future that `block_on` was given, and outside of a runtime, it is a new one, which nobody
+/// else has.
+///
+/// # Examples
+/// ```no_run
+/// # async fn f() {
+/// let parent = corering::spawn(async {
+///     let token = corering::task::token().child_token();
+///     let child = corering::task::Builder::new().cancellation_token(token);
+///     let child = child.spawn(async { corering::task::cancelled().await });
+///     child.await
+/// });
+/// parent.cancel();
+/// assert!(parent.await.unwrap().is_ok());
+/// # }
+/// ```
+#[must_use]
+pub fn token() -> CancellationToken {
+    executor::current_token().unwrap_or_default()
+}
+
+/// Waits until this task is asked to end, by [`JoinHandle::cancel`] or through its
+/// [token](Builder::cancellation_token). From then on it is always ready.
+///
+/// The task that polls it first is meant. What `block_on` was given can be asked by nobody: there
+/// it never ends, as outside of a runtime.
+///
+/// # Cancel safety
+/// Safe: nothing is consumed.
+///
+/// # Examples
+/// ```no_run
+/// # async fn next_request() {}
+/// # async fn say_goodbye() {}
+/// # async fn f() {
+/// let server = corering::spawn(async {
+///     while corering::task::run_until_cancelled(next_request()).await.is_some() {}
+///     say_goodbye().await; // cleaning up may wait
+///     "stopped"
+/// });
+/// server.cancel();
+/// assert_eq!(server.await.unwrap(), "stopped");
+/// # }
+/// ```
+pub async fn cancelled() {
+    own_request().await;
+}
+
+/// The request to the task that is running.
+fn own_request() -> Cancelled {
+    executor::current_token().map_or_else(Cancelled::never, |token| token.cancelled())
+}
+
+/// Whether this task was asked to end; false outside of any task.
+///
+/// # Examples
+/// ```
+/// assert!(!corering::task::is_cancelled());
+/// ```
+#[must_use]
+pub fn is_cancelled() -> bool {
+    executor::current_token().is_some_and(|token| token.is_cancelled())
+}
+
+/// Runs `future` until this task is asked to end: `None` then, and the future is dropped. If it was
+/// asked already, the future is not polled at all. See [`cancelled`].
+///
+/// # Cancel safety
+/// As the future's own: dropping it drops the future.
+pub async fn run_until_cancelled<F: Future>(future: F) -> Option<F::Output> {
+    token::run_until(own_request(), future).await
 }

@@ -22,6 +22,7 @@ use super::inbox::Inbox;
 use super::join::Joiner;
 use super::waker;
 use crate::threads::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::any::type_name;
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
 use std::mem::ManuallyDrop;
@@ -44,6 +45,8 @@ pub(super) const BUSY: u8 = 1 << 3;
 pub(super) const ABORT: u8 = 1 << 4;
 /// The future is gone; the output is stored unless nobody wants it or it was taken.
 pub(super) const DONE: u8 = 1 << 5;
+/// The core's table of notes has an entry for it (`info.rs`).
+pub(super) const NOTED: u8 = 1 << 6;
 /// The owner's reasons to keep the task; together they own one of `refs`.
 const PRESENT: u8 = LIVE | QUEUED | JOINED;
 
@@ -102,6 +105,8 @@ struct VTable {
     cancel: unsafe fn(RawTask) -> Turn,
     take_output: unsafe fn(RawTask, NonNull<()>),
     drop_output: unsafe fn(RawTask),
+    take_panic: unsafe fn(RawTask) -> Option<JoinError>,
+    type_name: fn() -> &'static str,
     dealloc: unsafe fn(RawTask),
 }
 
@@ -221,6 +226,24 @@ impl RawTask {
         }
     }
 
+    /// Takes the output if it is a panic that nobody has taken.
+    ///
+    /// # Safety
+    /// On the owner thread; the task lives and is `DONE`, or is ending.
+    pub(super) unsafe fn take_panic(self) -> Option<JoinError> {
+        // SAFETY: the caller guarantees that the task lives.
+        let header = unsafe { self.header() };
+        if header.content.get() != Content::Output {
+            return None;
+        }
+        // SAFETY: the content is an output; the function was made for this task's type.
+        let panic = unsafe { (header.vtable.take_panic)(self) };
+        if panic.is_some() {
+            header.content.set(Content::Empty);
+        }
+        panic
+    }
+
     /// Takes back some of the owner's reasons to keep the task, and with the last of them the
     /// owner's reference.
     ///
@@ -241,6 +264,16 @@ impl RawTask {
 impl Header {
     pub(super) fn id(&self) -> Id {
         self.id
+    }
+
+    /// Whether the task has an output that nobody has taken.
+    pub(super) fn has_output(&self) -> bool {
+        self.content.get() == Content::Output
+    }
+
+    /// The type of the task's future.
+    pub(super) fn type_name(&self) -> &'static str {
+        (self.vtable.type_name)()
     }
 
     /// The inbox of the task's core, which the task keeps alive.
@@ -373,6 +406,8 @@ fn vtable<F: Future>() -> &'static VTable {
         cancel: cancel::<F>,
         take_output: take_output::<F>,
         drop_output: drop_output::<F>,
+        take_panic: take_panic::<F>,
+        type_name: type_name::<F>,
         dealloc: dealloc::<F>,
     }
 }
@@ -507,6 +542,19 @@ unsafe fn drop_output<F: Future>(task: RawTask) {
         unsafe { ptr::drop_in_place(body) }
     }));
     drop_caught(dropped);
+}
+
+/// Moves the output out if it is a panic; the caller then marks it as gone.
+unsafe fn take_panic<F: Future>(task: RawTask) -> Option<JoinError> {
+    // SAFETY: the caller guarantees that the task lives and runs `F`.
+    let body = unsafe { body::<F>(task) }.cast::<Result<F::Output, JoinError>>();
+    // SAFETY: the body is an output, and nobody else looks at it meanwhile.
+    let is_panic = matches!(unsafe { &*body }, Err(error) if error.is_panic());
+    if !is_panic {
+        return None;
+    }
+    // SAFETY: the body is an output, which the caller does not use again.
+    unsafe { body.read() }.err()
 }
 
 /// Frees a task whose body is empty.

@@ -20,10 +20,11 @@ use super::{Executor, Id, JoinError, executor};
 use crate::threads::{AtomicBool, Mutex, MutexGuard, Ordering};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::Pin;
-use std::sync::{Arc, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Condvar, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 /// Reaches an executor from any thread, and outlives it.
 #[derive(Clone)]
@@ -37,30 +38,35 @@ impl Remote {
     }
 
     /// Starts `make()` as a task on the core. If the core has ended, the handle says cancelled.
+    #[track_caller]
     pub(crate) fn spawn<F, Fut>(&self, make: F) -> RemoteHandle<Fut::Output>
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future + 'static,
         Fut::Output: Send + 'static,
     {
-        let id = Id::unique();
+        let (id, place) = (Id::unique(), Location::caller());
         let shared = Arc::new(Shared::new());
         let outbox = Outbox {
             id,
             shared: Arc::clone(&shared),
         };
         let start: Start = Box::new(move |executor: &Executor| {
-            drop(executor.spawn_as(id, serve(make, outbox)));
+            drop(executor.spawn_as(id, place, serve(make, outbox)));
         });
         if let Err(start) = self.inbox.push_start(start) {
-            // Its outbox answers "cancelled" as it goes.
+            closed(&shared, id);
+            // Its outbox has nothing to add.
             drop_caught(start);
         }
-        RemoteHandle { id, shared }
+        RemoteHandle {
+            id,
+            shared,
+            inbox: self.inbox.clone(),
+        }
     }
 
     /// Whether the core takes nothing more.
-    #[cfg(test)]
     pub(crate) fn is_closed(&self) -> bool {
         self.inbox.is_closed()
     }
@@ -136,7 +142,11 @@ impl<T> Outbox<T> {
         };
         let (joiner, task) = (state.joiner.take(), state.task.take());
         drop(state);
-        drop_caught((unwanted, task));
+        match unwanted {
+            Some(Err(error)) if error.is_panic() => executor::report_caught(error),
+            unwanted => drop_caught(unwanted),
+        }
+        drop_caught(task);
         if let Some(joiner) = joiner {
             drop_caught(catch_unwind(AssertUnwindSafe(|| joiner.wake())));
         }
@@ -200,6 +210,11 @@ where
     });
 }
 
+/// Answers a handle whose core has ended.
+fn closed<T>(shared: &Shared<T>, id: Id) {
+    shared.lock().answer = Answer::Given(Err(JoinError::closed(id)));
+}
+
 fn panicked(id: Id, payload: Payload) -> JoinError {
     executor::count_panic();
     JoinError::panic(id, payload)
@@ -233,6 +248,8 @@ fn panicked(id: Id, payload: Payload) -> JoinError {
 pub struct RemoteHandle<T> {
     id: Id,
     shared: Arc<Shared<T>>,
+    /// Of the task's core.
+    inbox: Arc<Inbox>,
 }
 
 impl<T> Unpin for RemoteHandle<T> {}
@@ -249,6 +266,55 @@ impl<T> RemoteHandle<T> {
         }
     }
 
+    /// Asks the task to end, in its own time and way; see
+    /// [`JoinHandle::cancel`](super::JoinHandle::cancel).
+    pub fn cancel(&self) {
+        let id = self.id;
+        let start: Start = Box::new(move |executor: &Executor| executor.ask_to_end(id));
+        // If the core has ended, so has the task.
+        drop(self.inbox.push_start(start));
+    }
+
+    /// Blocks this thread until the task has ended: for threads that run no core.
+    ///
+    /// # Errors
+    /// [`JoinError`] as if it were awaited.
+    ///
+    /// # Panics
+    /// On a thread that runs a core, whose loop would stop; await the handle there.
+    pub fn wait(mut self) -> Result<T, JoinError> {
+        let output = self.block(None);
+        output.expect("without a limit it is there")
+    }
+
+    /// As [`wait`](Self::wait), for at most `limit`; `None` if the task has not ended by then. It
+    /// goes on, and can be waited for again.
+    ///
+    /// # Panics
+    /// As [`wait`](Self::wait) does; and if the output was taken before.
+    pub fn wait_timeout(&mut self, limit: Duration) -> Option<Result<T, JoinError>> {
+        self.block(Some(limit))
+    }
+
+    fn block(&mut self, limit: Option<Duration>) -> Option<Result<T, JoinError>> {
+        assert!(
+            !executor::is_entered(),
+            "`RemoteHandle::wait` blocks, and this thread runs a corering core, whose tasks it \
+             would stop: await the handle here, and wait on other threads"
+        );
+        let signal = Arc::new(Signal::default());
+        let waker = Waker::from(signal.clone());
+        loop {
+            if let Poll::Ready(output) = Pin::new(&mut *self).poll(&mut Context::from_waker(&waker))
+            {
+                return Some(output);
+            }
+            if !signal.wait(limit) {
+                return None;
+            }
+        }
+    }
+
     /// Whether the task has ended, with an output or without.
     #[must_use]
     pub fn is_finished(&self) -> bool {
@@ -259,6 +325,40 @@ impl<T> RemoteHandle<T> {
     #[must_use]
     pub fn id(&self) -> Id {
         self.id
+    }
+}
+
+/// Wakes a thread that blocks.
+#[derive(Default)]
+struct Signal {
+    woken: std::sync::Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Signal {
+    /// Waits to be woken; false if that took longer than the limit.
+    fn wait(&self, limit: Option<Duration>) -> bool {
+        let woken = self.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut woken = match limit {
+            None => {
+                let woken = self.changed.wait_while(woken, |woken| !*woken);
+                woken.unwrap_or_else(PoisonError::into_inner)
+            }
+            Some(limit) => {
+                let woken = self
+                    .changed
+                    .wait_timeout_while(woken, limit, |woken| !*woken);
+                woken.unwrap_or_else(PoisonError::into_inner).0
+            }
+        };
+        std::mem::take(&mut *woken)
+    }
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        *self.woken.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_one();
     }
 }
 

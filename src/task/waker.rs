@@ -22,6 +22,18 @@ pub(super) fn borrowed(task: RawTask) -> ManuallyDrop<Waker> {
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
+/// A waker of a task, with this reference.
+pub(super) fn of(task: TaskRef) -> Waker {
+    let raw = RawWaker::new(task.into_raw().as_ptr().cast_const().cast(), &VTABLE);
+    // SAFETY: the functions below keep the contract of `RawWaker`; the waker owns the reference.
+    unsafe { Waker::from_raw(raw) }
+}
+
+/// The address of the task that a waker is of, if it is of one of ours.
+pub(super) fn task_of(waker: &Waker) -> Option<*const ()> {
+    std::ptr::eq(waker.vtable(), &VTABLE).then(|| waker.data())
+}
+
 /// Makes the task's core poll it, from any thread.
 ///
 /// # Safety

@@ -4,7 +4,7 @@ use super::heap::Key;
 use super::{Instant, Timers, now};
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// Waits for `duration`. Never ends early; `Duration::MAX` never ends.
@@ -31,6 +31,17 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep {
         deadline,
         timer: None,
+    }
+}
+
+/// As [`sleep_until`], with its timer set already, for the task of this waker: so it has its turn
+/// among all timers, also if the deadline has passed, however late the task is first polled.
+pub(crate) fn sleep_in_order(deadline: Instant, waker: &Waker) -> Sleep {
+    let timers = Timers::current();
+    let key = timers.set(deadline.as_nanos(), waker);
+    Sleep {
+        deadline,
+        timer: Some((timers, key)),
     }
 }
 

@@ -18,10 +18,12 @@
 )]
 
 pub mod alloc;
+pub mod everywhere;
 pub mod net;
 pub mod oracle;
 pub mod seccomp;
 
+pub use everywhere::everywhere;
 pub use oracle::{Census, cpu_time, memory_kib, memory_peak_kib};
 
 use std::io::Read;
