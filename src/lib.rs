@@ -86,8 +86,13 @@
 //!   task/     futures that run: spawn, JoinHandle, executor                threads
 //!   sync/     channels between cores; semaphore and notify on one          threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
-//!   net/      TCP, UDP, Unix sockets                                       buf driver op time
-//!   fs/       files and directories                                        buf driver op
+//!   net/      TCP, UDP, Unix sockets                                    buf driver io op time
+//!   fs/       files and directories                                     buf driver io op
+//!   io/       buffered reading and writing, copies, lines with a limit     buf
+//!   pipe/     pipes                                                        driver op
+//!   process/  children, and waiting for their end                          driver op pipe
+//!   stdio     the standard streams                                         driver pipe
+//!   poll_fd   the readiness of foreign descriptors                         driver op
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
 //!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
@@ -115,16 +120,21 @@ pub mod fs;
 pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper_rt;
+pub mod io;
 #[cfg(all(test, loom))]
 mod models;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;
+pub mod pipe;
+mod poll_fd;
+pub mod process;
 mod runtime;
 #[cfg(feature = "signal")]
 pub mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stdio;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
@@ -136,6 +146,7 @@ pub use corering_macros::{main, test};
 pub use doctor::doctor;
 pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use driver::restrict::Restrict;
+pub use poll_fd::{PollFd, Ready};
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

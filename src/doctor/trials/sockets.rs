@@ -240,7 +240,8 @@ async fn poll(place: &Place) -> Tried {
         fd,
         events: libc::POLLOUT,
     };
-    Ok(Submit::new(&place.driver, op).await?)
+    let events = Submit::new(&place.driver, op).await?;
+    check(events & libc::POLLOUT != 0, "it is ready for something else")
 }
 
 #[cfg(feature = "signal")]
