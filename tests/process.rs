@@ -149,7 +149,10 @@ fn communicate_megabytes() {
             assert_eq!(error.kind(), ErrorKind::InvalidInput);
             let output = Command::shell("cat; echo out; echo err >&2").output().await;
             let output = output.expect("started");
-            assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+            assert_eq!(
+                (&output.stdout[..], &output.stderr[..]),
+                (&b"out\n"[..], &b"err\n"[..])
+            );
             no_children().await;
         });
         census.assert_same();
@@ -201,7 +204,11 @@ fn dropped_children() {
             // Killed with its handle, waited for or not.
             for waited in [false, true] {
                 let mut command = Command::new("sleep");
-                let mut child = command.arg("60").kill_on_drop(true).spawn().expect("started");
+                let mut child = command
+                    .arg("60")
+                    .kill_on_drop(true)
+                    .spawn()
+                    .expect("started");
                 if waited {
                     assert!(timeout(5 * MS, child.wait()).await.is_err());
                 }
@@ -238,7 +245,13 @@ fn dropped_children() {
         // Whoever starts the next one takes it in.
         let mut runtime = self::runtime();
         runtime.block_on(async {
-            assert!(Command::new("true").status().await.expect("started").success());
+            assert!(
+                Command::new("true")
+                    .status()
+                    .await
+                    .expect("started")
+                    .success()
+            );
             assert_eq!(children(), []);
         });
     });
@@ -261,7 +274,11 @@ fn somebody_else_waits() {
 #[test]
 fn close_on_exec() {
     Case::new("close_on_exec").run(|| {
-        let list = || std::process::Command::new("ls").arg("/proc/self/fd").output();
+        let list = || {
+            std::process::Command::new("ls")
+                .arg("/proc/self/fd")
+                .output()
+        };
         // What the test itself was started with comes along.
         let before = list().expect("started").stdout;
         runtime().block_on(async {
@@ -384,7 +401,10 @@ fn pipes_between_children() {
 fn restricted_to_children() {
     Case::new("restricted_to_children").run(|| {
         let restrict = Restrict::process();
-        let mut restricted = Runtime::builder().restrict(restrict).build().expect("built");
+        let mut restricted = Runtime::builder()
+            .restrict(restrict)
+            .build()
+            .expect("built");
         restricted.block_on(async {
             let child = Command::new("cat")
                 .stdin(Stdio::piped())
@@ -393,15 +413,26 @@ fn restricted_to_children() {
                 .expect("started");
             let output = child.communicate("text").await.expect("allowed");
             assert_eq!(output.stdout, b"text");
-            let error = corering::fs::read("/etc/hostname").await.expect_err("forbidden");
+            let error = corering::fs::read("/etc/hostname")
+                .await
+                .expect_err("forbidden");
             assert_eq!(error.kind(), ErrorKind::PermissionDenied);
         });
         drop(restricted);
         let restrict = Restrict::net();
-        let mut restricted = Runtime::builder().restrict(restrict).build().expect("built");
+        let mut restricted = Runtime::builder()
+            .restrict(restrict)
+            .build()
+            .expect("built");
         restricted.block_on(async {
             // Waiting needs a poll alone, which every runtime may.
-            assert!(Command::new("true").status().await.expect("waited").success());
+            assert!(
+                Command::new("true")
+                    .status()
+                    .await
+                    .expect("waited")
+                    .success()
+            );
             let error = Command::new("true").output().await.expect_err("forbidden");
             assert!(error.to_string().contains("Restrict::"), "{error}");
             no_children().await;

@@ -47,7 +47,10 @@ use std::io;
 pub fn pipe() -> io::Result<(Sender, Receiver)> {
     let driver = Driver::current();
     let [read, write] = children::pipe()?;
-    let (read, write) = (Fd::from_number(read, &driver), Fd::from_number(write, &driver));
+    let (read, write) = (
+        Fd::from_number(read, &driver),
+        Fd::from_number(write, &driver),
+    );
     Ok((Sender::new(write, false), Receiver::new(read, false)))
 }
 

@@ -9,10 +9,10 @@
 //! ```
 
 use super::{ChildStderr, ChildStdin, ChildStdout, ExitStatus, Output};
+use crate::driver::Driver;
 use crate::driver::children::{self, Spawned};
 use crate::driver::fd::Fd;
 use crate::driver::submit::Submit;
-use crate::driver::Driver;
 use crate::op::WaitChild;
 use crate::pipe::{Receiver, Sender};
 use std::cell::Cell;
@@ -244,11 +244,7 @@ async fn both<A: Future, B: Future>(a: A, b: B) -> (A::Output, B::Output) {
     .expect("both are there")
 }
 
-fn poll_into<F: Future>(
-    future: Pin<&mut F>,
-    output: &mut Option<F::Output>,
-    cx: &mut Context<'_>,
-) {
+fn poll_into<F: Future>(future: Pin<&mut F>, output: &mut Option<F::Output>, cx: &mut Context<'_>) {
     if output.is_none() {
         if let Poll::Ready(value) = future.poll(cx) {
             *output = Some(value);

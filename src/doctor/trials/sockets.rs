@@ -241,7 +241,10 @@ async fn poll(place: &Place) -> Tried {
         events: libc::POLLOUT,
     };
     let events = Submit::new(&place.driver, op).await?;
-    check(events & libc::POLLOUT != 0, "it is ready for something else")
+    check(
+        events & libc::POLLOUT != 0,
+        "it is ready for something else",
+    )
 }
 
 #[cfg(feature = "signal")]
