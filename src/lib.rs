@@ -42,9 +42,14 @@
 //! | `recv_from`, `recv`, `recv_datagram`, `peek_from` on a datagram socket | safe: the datagram is returned by the next call | the socket's queue |
 //! | `recv_with_fds` on a Unix socket | safe: bytes and descriptors are returned by the next call; whoever reads without asking for descriptors closes them | the socket owns the receive |
 //! | `read_owned` into the caller's buffer | the bytes are kept for the next read; the buffer is not returned ([`ReadOwned::cancel`](net::ReadOwned::cancel) returns it) | the runtime owns the buffer while the kernel may write to it |
-//! | `read_exact` on a stream | not safe: how much was read is lost | the count lived in the future |
+//! | `read`, `fill_buf` on a pipe or a standard stream | safe: the bytes are returned by the next call | the end of the pipe owns the read |
+//! | `next_line`, `read_until`, `read_exact` on an [`io::BufReader`] | safe: what was read stays in it | it hands out all or nothing |
+//! | `write`, `flush` on a pipe or a standard stream; `push`, `drain` on an [`io::BufWriter`] | safe: before it is ready it has taken nothing; what was taken is written | the queue |
+//! | `wait` for a child | safe: the next call gives the answer. A dropped child leaves no zombie | the child owns the wait |
+//! | `readable`, `writable` of a [`PollFd`] | safe | nothing consumed |
+//! | `read_exact` on a stream or a pipe: how much was read is lost | the count lived in the future |
 //! | `write`, `write_vectored`, `flush`, `shutdown` on a stream | safe: before it is ready it has taken nothing; what was taken is sent | the stream's send queue |
-//! | `write_all` on a stream | not safe: any part may have been taken, which is then sent | the count lived in the future |
+//! | `write_all` on a stream or a pipe | not safe: any part may have been taken, which is then sent | the count lived in the future |
 //! | `send`, `send_all`, `send_vectored`, `send_zc` | not safe: any part may have been sent. The stream is then [torn](net::Torn): every further write fails until that is acknowledged | the count is unknown at the drop |
 //! | `send_to`, `send` on a datagram socket | the datagram is sent wholly or not at all; which, is unknown | a datagram has no parts |
 //! | `send_with_fds` on a Unix stream | not safe: as `send` | the count is unknown at the drop |

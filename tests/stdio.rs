@@ -107,8 +107,10 @@ fn terminal() -> (File, OwnedFd) {
         // SAFETY: sets a flag of a descriptor that was just made.
         unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
-    // SAFETY: both were just made, and have no other owner.
-    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+    // SAFETY: it was just made, and has no other owner.
+    let ours = unsafe { File::from_raw_fd(ours) };
+    // SAFETY: as above.
+    (ours, unsafe { OwnedFd::from_raw_fd(theirs) })
 }
 
 /// What a program could have changed about an open terminal.

@@ -70,7 +70,7 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
 }
 
 /// A close-on-exec descriptor of a child (`pidfd_open(2)`).
-fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
+pub(super) fn pidfd_open(pid: u32) -> io::Result<OwnedFd> {
     // SAFETY: makes a new descriptor, touches no memory.
     let raw = check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?;
     // SAFETY: the kernel has just given the number out, to this caller alone.

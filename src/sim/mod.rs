@@ -62,8 +62,9 @@
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
-//! `SO_KEEPALIVE`, out-of-band data, pipes of the file system and devices are not simulated. All
-//! hosts of a world share the program's statics.
+//! `SO_KEEPALIVE`, out-of-band data, pipes and devices are not simulated, nor are child processes
+//! and the standard streams: asked for, they give `Unsupported`. All hosts of a world share the
+//! program's statics.
 
 mod control;
 mod follow;
