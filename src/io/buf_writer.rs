@@ -19,7 +19,7 @@ const QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 ///
 /// ```
 /// use corering::io::{BufWriter, QueueFull};
-/// let mut writer = BufWriter::new(Vec::new());
+/// let mut writer = BufWriter::new(Vec::<u8>::new());
 /// writer.set_queue_limit(4);
 /// let error = writer.push(b"too much").unwrap_err();
 /// assert!(error.get_ref().is_some_and(|inner| inner.is::<QueueFull>()));
