@@ -74,8 +74,13 @@
 //!   task/     futures that run: spawn, JoinHandle, executor                threads
 //!   sync/     channels between cores; locks, queues, channels on one       threads
 //!   time/     sleep, interval, timeout, the timer store                    driver
-//!   net/      TCP, UDP, Unix sockets                                       buf driver op time
-//!   fs/       files and directories                                        buf driver op
+//!   net/      TCP, UDP, Unix sockets                                    buf driver io op time
+//!   fs/       files and directories                                     buf driver io op
+//!   io/       buffered reading and writing, copies, lines with a limit     buf
+//!   pipe/     pipes                                                        driver op
+//!   process/  children, and waiting for their end                          driver op pipe
+//!   stdio     the standard streams                                         driver pipe
+//!   poll_fd   the readiness of foreign descriptors                         driver op
 //!   flow/     tasks together: gather, wait, groups, calls                   driver task time
 //!   signal/   signals (feature `signal`)                                   buf driver op
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
@@ -106,16 +111,21 @@ pub mod fs;
 pub mod http;
 #[cfg(feature = "hyper")]
 pub mod hyper_rt;
+pub mod io;
 #[cfg(all(test, loom))]
 mod models;
 pub mod net;
 #[allow(unsafe_code)]
 mod op;
+pub mod pipe;
+mod poll_fd;
+pub mod process;
 mod runtime;
 #[cfg(feature = "signal")]
 pub mod signal;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod stdio;
 pub mod sync;
 #[allow(unsafe_code)]
 pub mod task;
@@ -129,6 +139,7 @@ pub use driver::refusal::{BuildError, BuildErrorKind};
 pub use driver::restrict::Restrict;
 #[cfg(feature = "blocking")]
 pub use flow::spawn_blocking;
+pub use poll_fd::{PollFd, Ready};
 pub use runtime::{
     Builder, Handle, Metrics, Runtime, ShutdownReport, block_on, core_id, is_stopping, nop,
     spawn_on, stopping,

@@ -14,6 +14,11 @@
 
 pub(crate) mod bell;
 pub(crate) mod buf_ring;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the one place that starts processes"
+)]
+pub(crate) mod children;
 pub(crate) mod current;
 mod end;
 pub(crate) mod fd;

@@ -50,9 +50,9 @@ const OPERATIONS: &[Operation] = &[
     row("openat", opcode::OpenAt::CODE, "5.6", Restrict::ANY_FILE),
     row("openat2", opcode::OpenAt2::CODE, "5.6", Restrict::ANY_FILE),
     row("statx", opcode::Statx::CODE, "5.6", Restrict::ANY_FILE),
-    row("read", opcode::Read::CODE, "5.6", Restrict::ANY_FILE),
+    row("read", opcode::Read::CODE, "5.6", Restrict::READS),
     row("readv", opcode::Readv::CODE, "5.1", Restrict::ANY_FILE),
-    row("write", opcode::Write::CODE, "5.6", Restrict::WRITE),
+    row("write", opcode::Write::CODE, "5.6", Restrict::WRITES),
     row("writev", opcode::Writev::CODE, "5.1", Restrict::WRITE),
     row("fsync", opcode::Fsync::CODE, "5.1", Restrict::WRITE),
     row("fallocate", opcode::Fallocate::CODE, "5.6", Restrict::WRITE),
@@ -61,6 +61,7 @@ const OPERATIONS: &[Operation] = &[
     row("mkdirat", opcode::MkDirAt::CODE, "5.15", Restrict::WRITE),
     row("renameat", opcode::RenameAt::CODE, "5.11", Restrict::WRITE),
     row("linkat", opcode::LinkAt::CODE, "5.15", Restrict::WRITE),
+    row("waitid", opcode::WaitId::CODE, "6.7", Restrict::PROCESS),
     row("symlinkat", opcode::SymlinkAt::CODE, "5.15", Restrict::WRITE),
 ];
 

@@ -45,6 +45,10 @@ impl Restrict {
     /// Connected sockets, whoever connected them.
     pub(super) const STREAM: Restrict = Restrict(Restrict::LISTEN.0 | Restrict::CONNECT.0);
     pub(super) const ANY_FILE: Restrict = Restrict(Restrict::READ.0 | Restrict::WRITE.0);
+    pub(super) const PROCESS: Restrict = Restrict(1 << 5);
+    /// Files, and pipes to children.
+    pub(super) const READS: Restrict = Restrict(Restrict::ANY_FILE.0 | Restrict::PROCESS.0);
+    pub(super) const WRITES: Restrict = Restrict(Restrict::WRITE.0 | Restrict::PROCESS.0);
 }
 
 impl Restrict {
@@ -78,10 +82,18 @@ impl Restrict {
         Restrict::read_files().with(Restrict::WRITE)
     }
 
+    /// Children, their pipes, and the standard streams. Reading and writing without an open: of
+    /// what files the program has open already, the ring sees no difference to a pipe.
+    pub const fn process() -> Restrict {
+        Restrict::OWN.with(Restrict::PROCESS)
+    }
+
     /// Everything that this crate ever asks of a ring: its whole interface works, and what else
     /// the kernel's rings can do (there are twice as many operations) is shut.
     pub const fn all_used() -> Restrict {
-        Restrict::net().with(Restrict::files())
+        Restrict::net()
+            .with(Restrict::files())
+            .with(Restrict::PROCESS)
     }
 
     /// The sets that the environment variable `CORERING_RESTRICT` names, with commas between them,
@@ -102,12 +114,13 @@ impl Restrict {
                 "net" => Restrict::net(),
                 "read_files" => Restrict::read_files(),
                 "files" => Restrict::files(),
+                "process" => Restrict::process(),
                 "all_used" => Restrict::all_used(),
                 unknown => {
                     let what = format!(
                         "the environment variable CORERING_RESTRICT names `{unknown}`, which is \
-                         no set: there are runtime_only, listen, connect, net, read_files, files \
-                         and all_used"
+                         no set: there are runtime_only, listen, connect, net, read_files, files, \
+                         process and all_used"
                     );
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
                 }
@@ -133,6 +146,9 @@ impl Restrict {
             Restrict::STREAM => "`Restrict::listen()`, `connect()` or `net()`",
             Restrict::WRITE => "`Restrict::files()`",
             Restrict::ANY_FILE => "`Restrict::read_files()` or `files()`",
+            Restrict::READS => "`Restrict::read_files()`, `files()` or `process()`",
+            Restrict::WRITES => "`Restrict::files()` or `process()`",
+            Restrict::PROCESS => "`Restrict::process()`",
             _ => "`Restrict::all_used()`",
         }
     }
@@ -148,7 +164,7 @@ impl Restrict {
         if self.receives() {
             flags |= Flags::BUFFER_SELECT | Flags::IO_LINK;
         }
-        if self.meets(Restrict::ANY_FILE) {
+        if self.meets(Restrict::READS) {
             flags |= Flags::ASYNC;
         }
         flags
@@ -189,6 +205,7 @@ impl fmt::Debug for Restrict {
             (Restrict::CONNECT, "connect"),
             (Restrict::READ, "read_files"),
             (Restrict::WRITE, "files"),
+            (Restrict::PROCESS, "process"),
         ];
         let names = sets.iter().filter(|set| self.meets(set.0)).map(|set| set.1);
         f.write_str("Restrict(")?;
@@ -251,6 +268,7 @@ mod tests {
             Restrict::net(),
             Restrict::read_files(),
             Restrict::files(),
+            Restrict::process(),
             Restrict::all_used(),
         ];
         for set in sets {
@@ -274,7 +292,7 @@ mod tests {
     fn sets_are_joined_and_told() {
         let mut set = Restrict::listen() | Restrict::read_files();
         assert_eq!(format!("{set:?}"), "Restrict(listen | read_files)");
-        set |= Restrict::connect() | Restrict::files();
+        set |= Restrict::connect() | Restrict::files() | Restrict::process();
         assert_eq!(set, Restrict::all_used());
         assert_eq!(format!("{:?}", Restrict::runtime_only()), "Restrict()");
     }

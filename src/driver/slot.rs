@@ -102,6 +102,11 @@ pub(crate) trait Orphan {
     fn prepare(&mut self) -> squeue::Entry {
         unreachable!("this was submitted by its future")
     }
+
+    /// Whether it waits for something that may never happen.
+    fn may_wait_for_ever(&self) -> bool {
+        false
+    }
 }
 
 /// How much a stream of completions may pile up before the kernel is asked to stop.
@@ -400,9 +405,13 @@ impl Slots {
         }
     }
 
-    /// Operations in flight whose future is gone.
+    /// Operations in flight whose future is gone, and which will end by themselves.
     pub(crate) fn orphans(&self) -> usize {
-        let is_orphan = |slot: &Slot| matches!(slot.life, Life::Orphan(_) | Life::Acting);
+        let is_orphan = |slot: &Slot| match &slot.life {
+            Life::Orphan(orphan) => !orphan.may_wait_for_ever(),
+            Life::Acting => true,
+            _ => false,
+        };
         self.slots
             .iter()
             .filter(|(_, slot)| is_orphan(slot))

@@ -41,6 +41,12 @@ pub(crate) unsafe trait Op: Unpin + 'static {
     fn cancel_on_drop(&self) -> bool {
         true
     }
+
+    /// Whether, dropped in flight, it waits for something that may never happen: a runtime that
+    /// ends cancels it at once, without giving it time.
+    fn may_wait_for_ever(&self) -> bool {
+        false
+    }
 }
 
 /// An operation that completes once.
@@ -180,6 +186,10 @@ impl<O: Single> Orphan for SingleOrphan<O> {
             .as_mut()
             .expect("a follow-up has its operation")
             .prepare()
+    }
+
+    fn may_wait_for_ever(&self) -> bool {
+        self.0.as_ref().is_some_and(Op::may_wait_for_ever)
     }
 }
 

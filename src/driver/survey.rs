@@ -5,7 +5,7 @@
 //! The calls go past the io-uring crate, because what is asked is whether each of them by itself
 //! gets through.
 
-use super::sys;
+use super::{children, sys};
 use std::cell::RefCell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -414,6 +414,24 @@ pub(crate) fn tcp_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 /// Both ends of a connection that needs no network.
 pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     UnixStream::pair().map(|(one, other)| (one.into(), other.into()))
+}
+
+/// A child that ends at once, with this code: its number and its descriptor.
+pub(crate) fn child(code: i32) -> io::Result<(u32, OwnedFd)> {
+    // SAFETY: the child does nothing but end.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: ends the child without running anything of the parent's.
+        unsafe { libc::_exit(code) };
+    }
+    let pid = u32::try_from(child).map_err(|_| io::Error::last_os_error())?;
+    match children::pidfd_open(pid) {
+        Ok(pidfd) => Ok((pid, pidfd)),
+        Err(error) => {
+            children::leave(pid);
+            Err(error)
+        }
+    }
 }
 
 /// Whether there is something of this name; it walks a path of the machine's own.

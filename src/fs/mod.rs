@@ -31,6 +31,7 @@ mod open_options;
 mod path;
 mod reader;
 mod root;
+mod send_file;
 mod submit;
 mod whole;
 mod writer;
@@ -49,5 +50,6 @@ pub use path::{
 };
 pub use reader::FileReader;
 pub use root::Root;
+pub use send_file::send_file;
 pub use whole::{copy, read, read_to_string, write};
 pub use writer::FileWriter;

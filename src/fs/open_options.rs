@@ -199,7 +199,7 @@ async fn open_as_open(flags: i32, open: impl Fn(bool) -> OpenAt) -> io::Result<F
                 Poll::Ready(result) => Poll::Ready(result),
                 Poll::Pending => {
                     let come = ready!(Pin::new(&mut writer).poll(cx));
-                    Poll::Ready(come.map(|()| fd.clone()))
+                    Poll::Ready(come.map(|_| fd.clone()))
                 }
             })
             .await

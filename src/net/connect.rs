@@ -1,6 +1,7 @@
 //! Connecting, with and without a limit that the kernel keeps.
 
-use super::addr::{ToSocketAddrs, first_that_works};
+use super::addr::{Question, ToSocketAddrs, lookup_host};
+use super::race::{interleave, race};
 use super::socket::TcpSocket;
 use super::tcp::TcpStream;
 use crate::driver::fd::Fd;
@@ -8,6 +9,7 @@ use crate::driver::submit::Submit;
 use crate::op::{Connect, Deadline};
 use socket2::SockAddr;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// The descriptor comes back once it is connected.
@@ -17,7 +19,7 @@ pub(super) async fn connect(fd: Fd, address: SockAddr) -> io::Result<Fd> {
 }
 
 pub(super) async fn to_any(host: impl ToSocketAddrs) -> io::Result<TcpStream> {
-    first_that_works(host, |address| async move {
+    race(in_turn(host).await?, |address| async move {
         TcpSocket::for_address(&address)?.connect(address).await
     })
     .await
@@ -28,7 +30,7 @@ pub(super) async fn to_any_within(
     host: impl ToSocketAddrs,
     limit: Duration,
 ) -> io::Result<TcpStream> {
-    first_that_works(host, |address| async move {
+    race(in_turn(host).await?, |address| async move {
         let fd = TcpSocket::for_address(&address)?.into_fd();
         let driver = fd.driver().clone();
         let op = Deadline::new(Connect::new(fd, address.into()), limit);
@@ -41,4 +43,12 @@ pub(super) async fn to_any_within(
         }
     })
     .await
+}
+
+/// In which order the addresses are tried: those of a name as RFC 8305 has it, a list as it is.
+async fn in_turn(host: impl ToSocketAddrs) -> io::Result<Vec<SocketAddr>> {
+    match host.to_question()? {
+        Question::Known(addresses) => Ok(addresses),
+        Question::Name(name, port) => Ok(interleave(lookup_host((name, port)).await?)),
+    }
 }

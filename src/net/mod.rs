@@ -23,6 +23,7 @@ mod datagram;
 mod listener;
 mod options;
 mod owned_read;
+mod race;
 mod receiver;
 mod sender;
 mod socket;

@@ -46,12 +46,16 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to a peer (`IORING_OP_CONNECT`). A name with several addresses is tried in the
-    /// resolver's order.
+    /// Connects to a peer (`IORING_OP_CONNECT`).
+    ///
+    /// Several addresses are raced (Happy Eyeballs, RFC 8305): the next one is tried when the one
+    /// before has failed, or has not answered for 250 ms; the first connection is the result, and
+    /// the other attempts are cancelled. Of a name, IPv6 and IPv4 take turns, beginning with what
+    /// the resolver puts first; a list is tried in its own order.
     ///
     /// # Errors
     /// `ConnectionRefused`, `TimedOut`, `NetworkUnreachable` and what else `connect(2)` says, of
-    /// the last address that was tried; what the resolver says.
+    /// the attempt that failed last; what the resolver says.
     ///
     /// # Cancel safety
     /// Dropping it leaves nothing behind: the late connection closes itself.
@@ -60,7 +64,8 @@ impl TcpStream {
     }
 
     /// Connects within `limit` for each address, which the kernel itself keeps (a linked
-    /// timeout): it ends the attempt even while the loop is busy.
+    /// timeout): it ends the attempt even while the loop is busy. Addresses are raced, as by
+    /// [`connect`](TcpStream::connect).
     ///
     /// # Errors
     /// As [`connect`](TcpStream::connect); `TimedOut` when the time is over.

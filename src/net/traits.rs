@@ -10,6 +10,9 @@ use super::sender::Sender;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf};
 use super::tcp::TcpStream;
 use super::unix_stream::UnixStream;
+use crate::buf::{BufResult, IoBuf};
+use crate::io::WriteOwned;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 #[cfg(any(feature = "tokio-io", feature = "hyper"))]
@@ -213,6 +216,21 @@ macro_rules! impl_futures_write {
 
 impl_futures_read!(TcpStream; UnixStream; ReadHalf<'_, S>, S; OwnedReadHalf<S>, S);
 impl_futures_write!(TcpStream; UnixStream; WriteHalf<'_, S>, S; OwnedWriteHalf<S>, S);
+
+macro_rules! impl_owned {
+    ($($type:ty $(, $kind:ident)?);*) => {$(
+        impl$(<$kind>)? WriteOwned for $type {
+            fn write_all_owned<B: IoBuf>(
+                &mut self,
+                buf: B,
+            ) -> impl Future<Output = BufResult<(), B>> {
+                self.sender_mut().send_all(buf)
+            }
+        }
+    )*};
+}
+
+impl_owned!(TcpStream; UnixStream; WriteHalf<'_, S>, S; OwnedWriteHalf<S>, S);
 
 #[cfg(feature = "hyper")]
 macro_rules! impl_hyper {

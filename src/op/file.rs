@@ -375,9 +375,10 @@ unsafe impl Op for Readiness {
 }
 
 impl Single for Readiness {
-    type Output = io::Result<()>;
+    /// What it is ready for, in the words of `events`.
+    type Output = io::Result<i16>;
 
-    fn complete(self, cqe: Cqe) -> io::Result<()> {
-        cqe.count().map(drop)
+    fn complete(self, cqe: Cqe) -> io::Result<i16> {
+        cqe.count().map(|events| events as i16)
     }
 }

@@ -11,15 +11,18 @@
 //!
 //! [`IoBuf`]: crate::buf::IoBuf
 
+mod child;
 mod deadline;
 mod file;
 mod message;
 mod path;
+mod pipe;
 #[cfg(feature = "signal")]
 mod poll;
 mod send_queue;
 mod socket;
 
+pub(crate) use child::WaitChild;
 pub(crate) use deadline::Deadline;
 pub(crate) use file::{
     Allocate, Bytes, Fsync, Read, Readiness, Readv, SetLen, Verdict, Write, WriteBehind, Writev,
@@ -31,6 +34,7 @@ pub(crate) use path::{
     Link, MakeDir, Metadata, OpenAt, OpenBeneath, OpenTemp, Remove, Rename, Stat, StatTarget,
     Symlink, c_path,
 };
+pub(crate) use pipe::ReadHere;
 #[cfg(feature = "signal")]
 pub(crate) use poll::PollReadable;
 pub(crate) use send_queue::SendQueue;

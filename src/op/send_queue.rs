@@ -1,4 +1,4 @@
-//! The bytes that a stream has accepted to send, and the operation that sends them.
+//! The bytes that a stream or a pipe has accepted to send, and the operation that sends them.
 //!
 //! What is written in one turn leaves in one `SEND` at the end of the turn; what is written while
 //! that is in flight leaves in the next one, which the completion starts by itself. So no task is
@@ -14,12 +14,13 @@
 
 use super::clamp;
 use super::socket::send_flags;
+use crate::driver::children;
 use crate::driver::fd::Fd;
 use crate::driver::operations::Failure;
 use crate::driver::slot::{Cqe, Orphan};
 use crate::driver::sys;
 use io_uring::{opcode, squeue};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -57,7 +58,30 @@ fn give_spare(mut buf: Vec<u8>) {
 /// A stream's queue of bytes to send.
 pub(crate) struct SendQueue {
     fd: Fd,
+    way: Way,
     state: Rc<RefCell<State>>,
+}
+
+/// How bytes leave.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// By `SEND`, which raises no signal.
+    Socket,
+    /// By `WRITE`: a pipe, or whatever a standard stream is.
+    Pipe {
+        /// A kernel worker does it: a terminal's write may wait, whatever the ring says.
+        by_worker: bool,
+        /// Wait for room first: somebody else has made the open file non-blocking.
+        wait: bool,
+    },
+}
+
+/// `RWF_NOSIGNAL`: a pipe without a reader is an error, and no signal. Since Linux 6.18.
+const NO_SIGNAL: i32 = 0x100;
+
+thread_local! {
+    /// The flags of writes to pipes that this kernel takes.
+    static PIPE_FLAGS: Cell<i32> = const { Cell::new(NO_SIGNAL) };
 }
 
 #[derive(Default)]
@@ -77,6 +101,17 @@ impl SendQueue {
     pub(crate) fn new(fd: Fd) -> SendQueue {
         SendQueue {
             fd,
+            way: Way::Socket,
+            state: Rc::default(),
+        }
+    }
+
+    /// Of what is written to: a pipe, a terminal, a file at its own position.
+    pub(crate) fn of_pipe(fd: Fd, by_worker: bool) -> SendQueue {
+        let wait = false;
+        SendQueue {
+            fd,
+            way: Way::Pipe { by_worker, wait },
             state: Rc::default(),
         }
     }
@@ -112,6 +147,7 @@ impl SendQueue {
         let mut job = state.idle.take().unwrap_or_else(|| {
             Box::new(Job {
                 fd: self.fd.clone(),
+                way: self.way,
                 bytes: Vec::new(),
                 sent: 0,
                 queue: None,
@@ -196,6 +232,7 @@ impl State {
 /// The operation that sends a queue.
 struct Job {
     fd: Fd,
+    way: Way,
     /// What is in flight, and how much of it was sent before.
     bytes: Vec<u8>,
     sent: usize,
@@ -229,6 +266,9 @@ impl Job {
 
     /// Takes in a completion; whether there is more to send.
     fn advance(&mut self, cqe: Cqe) -> bool {
+        if self.is_put_off(cqe) {
+            return true;
+        }
         match cqe.result {
             n if n >= 0 => self.sent += n as usize,
             _ => {
@@ -243,6 +283,30 @@ impl Job {
         self.sent = 0;
         give_spare(std::mem::take(&mut self.bytes));
         !self.queue().borrow().pending.is_empty()
+    }
+
+    /// Whether the completion says nothing yet of the bytes, which are to be written again.
+    fn is_put_off(&mut self, cqe: Cqe) -> bool {
+        let Way::Pipe { wait, .. } = &mut self.way else {
+            return false;
+        };
+        if *wait {
+            *wait = false;
+            return cqe.result >= 0;
+        }
+        match -cqe.result {
+            libc::EINTR => true,
+            libc::EAGAIN => {
+                *wait = true;
+                true
+            }
+            libc::EOPNOTSUPP if PIPE_FLAGS.get() != 0 => {
+                PIPE_FLAGS.set(0);
+                children::hold_off_sigpipe();
+                true
+            }
+            _ => false,
+        }
     }
 }
 
@@ -275,8 +339,22 @@ impl Orphan for Job {
         }
         let bytes = &self.bytes[self.sent..];
         let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
-        opcode::Send::new(self.fd.target(), ptr, len)
-            .flags(send_flags(true))
-            .build()
+        match self.way {
+            Way::Socket => opcode::Send::new(self.fd.target(), ptr, len)
+                .flags(send_flags(true))
+                .build(),
+            Way::Pipe { wait: true, .. } => {
+                opcode::PollAdd::new(self.fd.target(), libc::POLLOUT as u32).build()
+            }
+            Way::Pipe { by_worker, .. } => {
+                let entry = opcode::Write::new(self.fd.target(), ptr, len);
+                // The file's own position, where it has one.
+                let entry = entry.offset(u64::MAX).rw_flags(PIPE_FLAGS.get()).build();
+                match by_worker {
+                    true => entry.flags(squeue::Flags::ASYNC),
+                    false => entry,
+                }
+            }
+        }
     }
 }

@@ -66,8 +66,9 @@
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
-//! `SO_KEEPALIVE`, out-of-band data, pipes of the file system and devices are not simulated. The
-//! loopback takes its time, where Linux hands over at once. All hosts of a world share the
+//! `SO_KEEPALIVE`, out-of-band data, pipes and devices are not simulated, nor are child processes
+//! and the standard streams: asked for, they give `Unsupported`. The loopback takes its time, where
+//! Linux hands over at once. All hosts of a world share the
 //! program's statics.
 
 mod control;

@@ -1,18 +1,20 @@
-//! Trials of operations on sockets, of waiting and of cancelling, over loopback or a pair.
+//! Trials of operations on sockets, of waiting and of cancelling, over loopback or a pair; and of
+//! the wait for a child.
 
 use super::{How, Place, Row, Tried, Trouble, check, feature, given, next, row};
 use crate::driver::buf_ring::{Group, Pool};
 use crate::driver::fd::Fd;
 use crate::driver::submit::{Submit, SubmitMulti};
-use crate::driver::{survey, sys};
+use crate::driver::{children, survey, sys};
 use crate::op::{
     AcceptMulti, Connect, Deadline, Readiness, Received, Recv, RecvMulti, Send, SendQueue,
-    SendVectored, SendZc, SendZcItem,
+    SendVectored, SendZc, SendZcItem, WaitChild,
 };
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::Shutdown;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -63,6 +65,12 @@ pub(super) const ROWS: &[Row] = &[
         "poll_multishot",
         "5.13",
         How::Perform(|place| Box::pin(poll_multishot(place))),
+    ),
+    feature(
+        "waitid",
+        "6.7",
+        |has| has.offers("waitid"),
+        How::Perform(|place| Box::pin(waitid(place))),
     ),
     row(
         "link_timeout",
@@ -240,7 +248,11 @@ async fn poll(place: &Place) -> Tried {
         fd,
         events: libc::POLLOUT,
     };
-    Ok(Submit::new(&place.driver, op).await?)
+    let events = Submit::new(&place.driver, op).await?;
+    check(
+        events & libc::POLLOUT != 0,
+        "it is ready for something else",
+    )
 }
 
 #[cfg(feature = "signal")]
@@ -257,6 +269,21 @@ async fn poll_multishot(place: &Place) -> Tried {
         next(&mut op).await.unwrap_or_else(|| Err(ended()))?;
     }
     Ok(())
+}
+
+/// The end of a child, with its code.
+async fn waitid(place: &Place) -> Tried {
+    const CODE: i32 = 7;
+    let (pid, pidfd) = given(survey::child(CODE))?;
+    let op = WaitChild::new(place.fd(pidfd), pid, Rc::default(), false);
+    let (status, _) = Submit::new(&place.driver, op).await;
+    if status.is_err() {
+        children::leave(pid);
+    }
+    check(
+        status?.code() == Some(CODE),
+        "the child has ended otherwise",
+    )
 }
 
 /// A receive that nothing comes for, with a time limit of the kernel's own.
