@@ -48,9 +48,10 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
     only_real("child processes")?;
     reap_left();
     let mut child = command.spawn()?;
-    // Nobody but us can take its end in, so the number is still its own.
     let pidfd = match pidfd_open(child.id()) {
         Ok(pidfd) => pidfd,
+        // It has ended, and its number may be another's by now: it must not be killed.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Err(taken_elsewhere()),
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -67,6 +68,13 @@ pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
             child.stderr.take().map(OwnedFd::from),
         ],
     })
+}
+
+/// The end of a child is nobody's to wait for.
+pub(crate) fn taken_elsewhere() -> io::Error {
+    let what = "somebody else has taken the child's end in: this process ignores SIGCHLD, or some \
+                part of it waits for any child";
+    io::Error::new(io::ErrorKind::NotFound, what)
 }
 
 /// A close-on-exec descriptor of a child (`pidfd_open(2)`).

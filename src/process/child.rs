@@ -103,7 +103,7 @@ impl Child {
     /// [`wait_with_output`](Child::wait_with_output), or read beside this.
     ///
     /// # Errors
-    /// `ECHILD`, with an explanation, if somebody else has taken the child's end in.
+    /// `NotFound`, with an explanation, if somebody else has taken the child's end in.
     ///
     /// # Cancel safety
     /// Safe: the next call gives the answer.
@@ -313,12 +313,10 @@ impl Process {
 }
 
 fn explain(error: io::Error) -> io::Error {
-    if error.raw_os_error() != Some(libc::ECHILD) {
-        return error;
+    match error.raw_os_error() {
+        Some(libc::ECHILD) => children::taken_elsewhere(),
+        _ => error,
     }
-    let what = "somebody else has taken the child's end in: this process ignores SIGCHLD, or some \
-                part of it waits for any child";
-    io::Error::new(ErrorKind::NotFound, what)
 }
 
 impl Drop for Process {
