@@ -158,3 +158,19 @@ fn unix_sockets_pass_descriptors() {
         });
     });
 }
+
+/// The standard library asks for random numbers once a thread; that must not shift the second run.
+#[test]
+fn runs_on_one_thread_are_the_same() {
+    let run = || {
+        let mut sim = Sim::new(3);
+        let host = sim.host("host").boot(|_core| async {});
+        sim.block_on(&host, async {
+            let table: std::collections::HashMap<u32, u32> = (0..9).map(|n| (n, n)).collect();
+            corering::time::sleep(Duration::from_millis(table.len() as u64)).await;
+        });
+        (sim.trace_hash(), sim.random())
+    };
+    let runs = std::thread::spawn(move || [run(), run()]).join().unwrap();
+    assert_eq!(runs[0], runs[1]);
+}

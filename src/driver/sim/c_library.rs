@@ -1,6 +1,5 @@
 //! What the C library asks the system, answered by the simulation where a test crate wants it.
 
-use super::calls::random;
 use super::here;
 use std::mem::MaybeUninit;
 
@@ -21,7 +20,7 @@ pub unsafe fn __getrandom(to: *mut u8, len: usize, flags: u32) -> isize {
     // SAFETY: the caller of the C function vouches for `len` writable bytes.
     let bytes = unsafe { std::slice::from_raw_parts_mut(to.cast::<MaybeUninit<u8>>(), len) };
     for chunk in bytes.chunks_mut(8) {
-        let word = random().to_ne_bytes();
+        let word = here().world.random_for_the_library().to_ne_bytes();
         for (to, byte) in chunk.iter_mut().zip(word) {
             to.write(byte);
         }

@@ -415,6 +415,12 @@ impl World {
         self.0.borrow().elapsed()
     }
 
+    /// What the C library hands out: by a generator of its own, because the standard library asks
+    /// once a thread, so that a second run on the same thread would draw other numbers.
+    fn random_for_the_library(&self) -> u64 {
+        self.0.borrow_mut().library.next_u64()
+    }
+
     pub(crate) fn random(&self) -> u64 {
         self.0.borrow_mut().rng.next_u64()
     }

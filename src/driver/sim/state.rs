@@ -32,6 +32,8 @@ pub(super) const NUMBERS_PER_HOST: i32 = 1 << 16;
 pub(super) struct State {
     pub(super) now: u64,
     pub(super) rng: Rng,
+    /// For what asks the C library.
+    pub(super) library: Rng,
     pub(super) dice: Dice,
     pub(super) trace: Trace,
     pub(super) net: Net,
@@ -172,11 +174,13 @@ pub(super) enum Phase {
 impl State {
     pub(super) fn new(seed: u64, faults: Faults) -> State {
         let mut rng = Rng::new(seed);
+        let library = Rng::new(seed ^ 0x4C49_4252);
         State {
             changes_max: 8 << rng.below(10),
             now: BEGIN_NANOS,
             net: Net::new(),
             rng,
+            library,
             dice: Dice::new(faults),
             trace: Trace::new(seed),
             hosts: Vec::new(),
