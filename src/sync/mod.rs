@@ -59,6 +59,7 @@ pub mod local;
 )]
 mod mutex;
 mod notify;
+mod once;
 mod once_cell;
 pub mod oneshot;
 pub mod queue;
