@@ -74,6 +74,15 @@ impl Kernel {
         }
     }
 
+    /// Whether an `enter` that does not wait would find something.
+    pub(crate) fn has_work(&mut self) -> bool {
+        match self {
+            Kernel::Ring(ring) => ring.has_work(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(_) => true,
+        }
+    }
+
     pub(crate) fn pop(&mut self) -> Option<(u64, Cqe)> {
         match self {
             Kernel::Ring(ring) => ring.pop(),

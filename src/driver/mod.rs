@@ -106,6 +106,8 @@ pub(crate) struct Config {
     /// Bytes of receives into the heap, and of sends without a copy, that may be in flight.
     pub(crate) heap_receive_bytes_max: u64,
     pub(crate) zero_copy_bytes_max: u64,
+    /// How long a core looks for something to do before it sleeps.
+    pub(crate) spin_nanos: u64,
     /// The only operations that the ring shall take.
     pub(crate) restrict: Option<Restrict>,
 }
@@ -129,6 +131,8 @@ struct Inner {
     counters: Counters,
     /// Completions are being delivered.
     reaping: Cell<bool>,
+    /// How many operations had completed when a spin last ended because something had come.
+    spun_at: Cell<u64>,
 }
 
 struct State {
@@ -313,6 +317,7 @@ impl Driver {
             stop: Stop::default(),
             counters: Counters::default(),
             reaping: Cell::new(false),
+            spun_at: Cell::new(u64::MAX),
         }))
     }
 

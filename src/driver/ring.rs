@@ -172,6 +172,10 @@ impl Ring {
         ))
     }
 
+    pub(crate) fn has_work(&mut self) -> bool {
+        self.work_left() || !self.ring.completion().is_empty()
+    }
+
     fn work_left(&mut self) -> bool {
         self.overflown() || self.ring.submission().taskrun()
     }

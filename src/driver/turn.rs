@@ -6,7 +6,7 @@
 //! ```
 
 use super::buf_ring::Group;
-use super::kernel::{Kernel, Wait};
+use super::kernel::{Kernel, Wait, now};
 use super::slot::{Cqe, Effect};
 use super::{Driver, PoolState, Queued, bump, gone, note};
 use io_uring::{opcode, types};
@@ -22,8 +22,12 @@ impl Driver {
     ///
     /// `still_idle` is asked after the bell was told that this core goes to sleep: work that
     /// another thread leaves later than that rings.
-    pub(crate) fn park(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> io::Result<()> {
+    pub(crate) fn park(&self, wait: Wait, still_idle: impl Fn() -> bool) -> io::Result<()> {
         self.submit_the_backlog()?;
+        let wait = match self.0.config.spin_nanos {
+            0 => wait,
+            nanos => self.spin(nanos, wait, &still_idle)?,
+        };
         let (wait, asleep) = self.before_sleep(wait, still_idle);
         let result = self.enter_kernel(wait);
         if asleep {
@@ -83,6 +87,53 @@ impl Driver {
         let mut state = self.0.state.borrow_mut();
         state.refill();
         state.backlog.len()
+    }
+
+    /// Submits, and looks for up to `nanos` whether something comes, before the core sleeps: the
+    /// wait that is left then.
+    ///
+    /// The kernel's flag that says that something has come may be stale (see `ring.rs`), and stays
+    /// so until the next completion: where it has led to nothing, the next turn does not spin.
+    fn spin(&self, nanos: u64, wait: Wait, still_idle: &impl Fn() -> bool) -> io::Result<Wait> {
+        /// How often memory is looked at for each look at the clock.
+        const LOOKS: u32 = 16;
+        self.submit_those_late();
+        let until = match self.shorten(wait) {
+            Wait::No => return Ok(Wait::No),
+            Wait::Until(at) => at,
+            Wait::Forever => u64::MAX,
+        };
+        let completed = self.0.counters.completed.get();
+        if self.0.spun_at.replace(u64::MAX) == completed {
+            return Ok(wait);
+        }
+        if self.has_queued() {
+            self.enter_kernel(Wait::No)?;
+        }
+        let end = until.min(now().saturating_add(nanos));
+        while now() < end {
+            for _ in 0..LOOKS {
+                if self.has_work() {
+                    self.0.spun_at.set(completed);
+                    return Ok(Wait::No);
+                }
+                if !still_idle() || self.buffers_came_back() {
+                    return Ok(Wait::No);
+                }
+                std::hint::spin_loop();
+            }
+        }
+        Ok(wait)
+    }
+
+    fn has_queued(&self) -> bool {
+        let mut state = self.0.state.borrow_mut();
+        state.kernel.as_mut().is_some_and(|kernel| kernel.queued() > 0)
+    }
+
+    fn has_work(&self) -> bool {
+        let mut state = self.0.state.borrow_mut();
+        state.kernel.as_mut().is_some_and(Kernel::has_work)
     }
 
     /// Makes ready to sleep; for how long, and whether the bell was told so.

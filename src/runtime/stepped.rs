@@ -76,6 +76,7 @@ pub(crate) fn build(
             },
             heap_receive_bytes_max: 64 << 20,
             zero_copy_bytes_max: 64 << 20,
+            spin_nanos: 0,
             restrict: None,
         },
         budget_polls: sizes.budget_polls,

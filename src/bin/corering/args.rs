@@ -160,6 +160,11 @@ pub(crate) struct Cores {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1024))]
     pub(crate) load_cores: u16,
 
+    /// How long a core without work looks for some before it sleeps, on both sides.
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = any_time)]
+    #[serde(serialize_with = "in_words")]
+    pub(crate) spin: Duration,
+
     /// Measure this many times and report medians.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = few(1000))]
     pub(crate) rounds: u16,

@@ -25,6 +25,7 @@ use crate::report::Cost;
 pub(crate) struct Sides {
     pub(crate) server: Range<usize>,
     pub(crate) load: Range<usize>,
+    spin: Duration,
 }
 
 impl Sides {
@@ -34,12 +35,13 @@ impl Sides {
         Self {
             server: 0..server,
             load: server..all,
+            spin: cores.spin,
         }
     }
 
     /// One runtime for both; each core keeps to a CPU where there are enough of them.
     pub(crate) fn runtime(&self) -> Result<Runtime, Failure> {
-        let builder = Runtime::builder().cores(self.load.end);
+        let builder = Runtime::builder().cores(self.load.end).spin(self.spin);
         builder
             .build()
             .map_err(|error| Failure::new("cannot start", error))
