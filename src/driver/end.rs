@@ -106,7 +106,7 @@ impl Driver {
     }
 
     fn cancel_everything(&self) {
-        self.submit_those_late();
+        self.submit_those_late(false);
         let mut state = self.0.state.borrow_mut();
         state.closing = true;
         let entry = opcode::AsyncCancel2::new(types::CancelBuilder::any()).build();
@@ -116,7 +116,7 @@ impl Driver {
     /// Takes completions until `left` counts zero, or the deadline has passed.
     fn reap_until(&self, deadline: u64, left: impl Fn(&Slots) -> usize) {
         loop {
-            self.submit_those_late();
+            self.submit_those_late(false);
             let done = {
                 let state = self.0.state.borrow();
                 left(&state.slots) == 0 && state.backlog.is_empty()
@@ -128,6 +128,7 @@ impl Driver {
             self.0.state.borrow_mut().refill();
             let entered = self.enter_kernel(wait);
             self.reap();
+            self.conclude_silent();
             self.serve_starved();
             if done || entered.is_err() || kernel::now() >= deadline {
                 return;

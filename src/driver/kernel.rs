@@ -108,6 +108,15 @@ impl Kernel {
         }
     }
 
+    /// Whether the kernel has taken every entry, and every completion so far was popped.
+    pub(crate) fn is_settled(&mut self) -> bool {
+        match self {
+            Kernel::Ring(ring) => ring.is_settled(),
+            #[cfg(feature = "sim")]
+            Kernel::Sim(sim) => sim.is_settled(),
+        }
+    }
+
     /// Whether this process is a child of the one that made the kernel's queues.
     pub(crate) fn is_forked(&self) -> bool {
         match self {

@@ -33,6 +33,7 @@ pub(crate) mod refusal;
 pub(crate) mod restrict;
 pub(crate) mod returned;
 mod ring;
+mod silent;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 pub(crate) mod slot;
@@ -63,6 +64,7 @@ use self::operations::{Barred, Failure};
 use self::probe::Features;
 use self::restrict::Restrict;
 use self::ring::{Ring, RingConfig};
+use self::silent::Silent;
 use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token};
 use self::starved::Starved;
 use self::submit::{Multi, Single};
@@ -147,6 +149,7 @@ struct State {
     closing: bool,
     /// The eventfd that the ring polls, where the bell needs one.
     bell_poll: Option<i32>,
+    silent: Silent,
 }
 
 enum Queued {
@@ -303,6 +306,7 @@ impl Driver {
             late: Vec::new(),
             closing: false,
             bell_poll,
+            silent: Silent::new(features.silent_send),
         };
         Driver(Rc::new(Inner {
             state: RefCell::new(state),
@@ -561,16 +565,25 @@ impl Driver {
         }
     }
 
-    fn submit_those_late(&self) {
-        let mut late = std::mem::take(&mut self.0.state.borrow_mut().late);
+    /// `may_be_silent`: the visit to the kernel that follows may be a wait for something else.
+    fn submit_those_late(&self, may_be_silent: bool) {
+        let (mut late, may_be_silent) = {
+            let mut state = self.0.state.borrow_mut();
+            let possible = may_be_silent && state.silent.is_possible();
+            (std::mem::take(&mut state.late), possible)
+        };
         for mut orphan in late.drain(..) {
-            let entry = orphan.prepare();
+            let entry = orphan.prepare(may_be_silent);
             if let Err(refusal) = self.admit(&entry, None) {
                 self.finish(orphan, refusal);
                 continue;
             }
             let mut state = self.0.state.borrow_mut();
+            let is_silent = orphan.is_silent();
             let token = state.slots.insert_orphan(orphan);
+            if is_silent {
+                state.silent.push(token);
+            }
             self.queue_op(&mut state, token, entry, None);
         }
         // The list keeps its memory. `prepare` submits nothing; what ended by a refusal may.

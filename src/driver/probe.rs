@@ -12,8 +12,8 @@ use super::ring::{Ring, RingConfig};
 use super::slot::Cqe;
 use super::{kernel, note, sys};
 use crate::driver::kernel::Wait;
-use io_uring::{IoUring, Probe, opcode, types};
-use std::io::{self, Write};
+use io_uring::{IoUring, Probe, opcode, squeue, types};
+use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, OnceLock};
@@ -35,6 +35,9 @@ pub(crate) struct Features {
     pub(crate) buffer_ring: bool,
     /// Incremental buffers (6.12): large buffers, filled piece by piece.
     pub(crate) incremental: bool,
+    /// Sends that tell only what they have not sent ([`super::silent`]; 6.0): no completion, and no
+    /// end of a wait, for one that has sent everything.
+    pub(crate) silent_send: bool,
     /// Multishot accept (5.19); without it each connection is asked for by itself.
     pub(crate) accept_multishot: bool,
     /// `IORING_OP_FTRUNCATE` (6.9).
@@ -67,6 +70,7 @@ impl Features {
                 // Multishot receives need the buffers, and the buffers serve nothing else.
                 "buffer_ring" | "recv_multishot" => self.buffer_ring = false,
                 "incremental" => self.incremental = false,
+                "silent_send" => self.silent_send = false,
                 "accept_multishot" => self.accept_multishot = false,
                 // An operation with a substitute.
                 "ftruncate" => self.ftruncate = false,
@@ -82,7 +86,7 @@ fn unknown_mask(name: &str) -> io::Error {
     let what = format!(
         "the environment variable CORERING_MASK names `{name}`, which cannot be masked. Features: \
          no_sqarray, registered_ring, abs_timer, no_iowait, send_msg_ring, buffer_ring, \
-         recv_multishot, incremental, accept_multishot. Operations: {}",
+         recv_multishot, incremental, silent_send, accept_multishot. Operations: {}",
         maskable_names()
     );
     io::Error::new(io::ErrorKind::InvalidInput, what)
@@ -166,6 +170,7 @@ fn run() -> io::Result<Features> {
         },
         wait_ends_in_time,
     );
+    features.silent_send = works(features, sends_are_silent);
     features.buffer_ring = works(features, |ring| receives(ring, false));
     features.incremental = features.buffer_ring && works(features, |ring| receives(ring, true));
     Ok(features)
@@ -234,6 +239,36 @@ fn wait_ends_in_time(ring: &mut Ring) -> io::Result<bool> {
 fn message_arrives(ring: &mut Ring) -> bool {
     sys::send_msg_ring(ring.as_raw_fd(), note::BELL).is_ok()
         && matches!(next(ring, note::BELL), Ok(Some(_)))
+}
+
+/// One send says nothing, and has sent; one that has no room for all says how much it has sent, and
+/// one that has no room at all says so too; none of them waits.
+fn sends_are_silent(ring: &mut Ring) -> io::Result<bool> {
+    /// More than a socket has room for.
+    const MUCH: usize = 4 << 20;
+    let (tx, mut rx) = UnixStream::pair()?;
+    let bytes = vec![7; MUCH];
+    let send = |len: u32, word| {
+        let entry = opcode::Send::new(types::Fd(tx.as_raw_fd()), bytes.as_ptr(), len);
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL | libc::MSG_DONTWAIT;
+        let entry = entry.flags(flags).build();
+        entry.flags(squeue::Flags::SKIP_SUCCESS).user_data(word)
+    };
+    ring.push(&send(5, TEST + 1));
+    ring.push(&opcode::Nop::new().build().user_data(TEST));
+    ring.enter(Wait::No)?;
+    // The first completion is the second entry's: the first one's would have come before it.
+    let silent = matches!(ring.pop(), Some((TEST, _)));
+    let mut five = [0; 5];
+    rx.read_exact(&mut five)?;
+    ring.push(&send(MUCH as u32, TEST + 2));
+    ring.push(&send(5, TEST + 3));
+    ring.enter(Wait::No)?;
+    let part = matches!(ring.pop(), Some((word, cqe))
+        if word == TEST + 2 && (1..MUCH as i32).contains(&cqe.result));
+    let full = matches!(ring.pop(), Some((word, cqe))
+        if word == TEST + 3 && cqe.result == -libc::EAGAIN);
+    Ok(silent && part && full && five == [7; 5])
 }
 
 /// Two pieces through a multishot receive into a small buffer ring come out as they went in.

@@ -176,6 +176,10 @@ impl Ring {
         self.work_left() || !self.ring.completion().is_empty()
     }
 
+    pub(crate) fn is_settled(&mut self) -> bool {
+        self.queued() == 0 && self.ring.completion().is_empty() && !self.overflown()
+    }
+
     fn work_left(&mut self) -> bool {
         self.overflown() || self.ring.submission().taskrun()
     }

@@ -3,7 +3,9 @@
 //! A slot stands for one entry that the kernel has, or will get. Its rules are the law of this
 //! crate; every other module relies on them:
 //! 1. A slot is freed only by a completion of its *own* operation without `MORE`. The completion
-//!    of a cancel proves nothing: the kernel may still write the buffer long after it.
+//!    of a cancel proves nothing: the kernel may still write the buffer long after it. Only a
+//!    *silent* operation has none when it succeeds: it must not wait, so it is over when the call
+//!    that has taken its entry returns, and what fails of it has been told by then (`silent.rs`).
 //! 2. A zero-copy send keeps its buffer until the notification, and never makes the caller wait.
 //! 3. Once pushed, an entry's memory is never freed because `enter` failed.
 //! 4. Dropping a pending operation queues a cancel and gives the operation to its slot. Cancels
@@ -44,6 +46,13 @@ impl Cqe {
     /// The operation was never submitted: its runtime has been shut down.
     pub(crate) const GONE: Cqe = Cqe {
         result: i32::MIN,
+        flags: 0,
+        buffer_at: 0,
+    };
+
+    /// A silent operation has done all of its work.
+    pub(crate) const SILENT: Cqe = Cqe {
+        result: i32::MAX,
         flags: 0,
         buffer_at: 0,
     };
@@ -98,9 +107,17 @@ pub(crate) trait Orphan {
     /// empties itself, whether or not the stream that filled it is still there.
     fn last(self: Box<Self>, cqe: Cqe) -> Option<Box<dyn Orphan>>;
 
-    /// The entry, of one that is submitted as an orphan.
-    fn prepare(&mut self) -> squeue::Entry {
+    /// The entry, of one that is submitted as an orphan. It may be a silent one if `may_be_silent`:
+    /// see [`is_silent`](Orphan::is_silent).
+    fn prepare(&mut self, may_be_silent: bool) -> squeue::Entry {
+        let _ = may_be_silent;
         unreachable!("this was submitted by its future")
+    }
+
+    /// Whether the entry that was prepared is silent: over when the kernel has taken it, told of
+    /// only where it has not done all of its work, and [`Cqe::SILENT`] otherwise.
+    fn is_silent(&self) -> bool {
+        false
     }
 
     /// Whether it waits for something that may never happen.
@@ -250,6 +267,11 @@ impl Slots {
     fn slot(&mut self, token: Token) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(token.index as usize)?;
         (cfg!(break_generation) || slot.generation == token.generation).then_some(slot)
+    }
+
+    /// Whether the operation of this name is still in its slot.
+    pub(crate) fn has(&mut self, token: Token) -> bool {
+        self.slot(token).is_some()
     }
 
     fn free(&mut self, token: Token) -> Life {

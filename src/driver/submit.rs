@@ -181,7 +181,7 @@ impl<O: Single> Orphan for SingleOrphan<O> {
         if self.0.is_some() { Some(self) } else { None }
     }
 
-    fn prepare(&mut self) -> squeue::Entry {
+    fn prepare(&mut self, _may_be_silent: bool) -> squeue::Entry {
         self.0
             .as_mut()
             .expect("a follow-up has its operation")

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!   park ──► backlog ──► late entries ──► shorten ──► [bell: asleep, look again] ──► enter
-//!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► line of the starved
+//!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► those that were silent
+//!        ──► line of the starved
 //! ```
 
 use super::buf_ring::Group;
@@ -35,6 +36,7 @@ impl Driver {
         }
         result?;
         self.reap();
+        self.conclude_silent();
         self.serve_starved();
         Ok(())
     }
@@ -61,6 +63,7 @@ impl Driver {
         self.0.bell.awake();
         result?;
         self.reap();
+        self.conclude_silent();
         self.serve_starved();
         Ok(())
     }
@@ -97,7 +100,7 @@ impl Driver {
     fn spin(&self, nanos: u64, wait: Wait, still_idle: &impl Fn() -> bool) -> io::Result<Wait> {
         /// How often memory is looked at for each look at the clock.
         const LOOKS: u32 = 16;
-        self.submit_those_late();
+        self.submit_those_late(true);
         let until = match self.shorten(wait) {
             Wait::No => return Ok(Wait::No),
             Wait::Until(at) => at,
@@ -128,7 +131,10 @@ impl Driver {
 
     fn has_queued(&self) -> bool {
         let mut state = self.0.state.borrow_mut();
-        state.kernel.as_mut().is_some_and(|kernel| kernel.queued() > 0)
+        state
+            .kernel
+            .as_mut()
+            .is_some_and(|kernel| kernel.queued() > 0)
     }
 
     fn has_work(&self) -> bool {
@@ -138,10 +144,11 @@ impl Driver {
 
     /// Makes ready to sleep; for how long, and whether the bell was told so.
     fn before_sleep(&self, wait: Wait, still_idle: impl FnOnce() -> bool) -> (Wait, bool) {
-        self.submit_those_late();
+        let open = self.0.state.borrow().silent.is_open();
+        self.submit_those_late(true);
         let wait = self.shorten(wait);
-        if wait == Wait::No {
-            return (wait, false);
+        if wait == Wait::No || open {
+            return (Wait::No, false);
         }
         self.0.bell.going_to_sleep();
         match still_idle() && !self.buffers_came_back() {
@@ -210,7 +217,7 @@ impl Driver {
         }
     }
 
-    fn deliver(&self, user_data: u64, mut cqe: Cqe) {
+    pub(super) fn deliver(&self, user_data: u64, mut cqe: Cqe) {
         if user_data <= note::LAST {
             return self.take_note(user_data, cqe);
         }

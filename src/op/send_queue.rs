@@ -150,6 +150,7 @@ impl SendQueue {
                 way: self.way,
                 bytes: Vec::new(),
                 sent: 0,
+                silence: Silence::No,
                 queue: None,
             })
         });
@@ -236,7 +237,18 @@ struct Job {
     /// What is in flight, and how much of it was sent before.
     bytes: Vec<u8>,
     sent: usize,
+    silence: Silence,
     queue: Option<Rc<RefCell<State>>>,
+}
+
+/// Whether a send says nothing where it has sent everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    No,
+    /// The one that is in flight does.
+    Yes,
+    /// The last one had no room: the next one waits for it.
+    NotNow,
 }
 
 impl Job {
@@ -264,12 +276,29 @@ impl Job {
         waker
     }
 
+    /// Whether nobody needs to know of the end of what is sent next: no task waits for it, nothing
+    /// follows it, and the stream is still there, whose end would close the socket.
+    fn may_be_silent(&self) -> bool {
+        let state = self.queue().borrow();
+        self.silence == Silence::No
+            && matches!(self.way, Way::Socket)
+            && state.waker.is_none()
+            && !state.then_shutdown
+            && Rc::strong_count(self.queue()) > 1
+    }
+
     /// Takes in a completion; whether there is more to send.
     fn advance(&mut self, cqe: Cqe) -> bool {
         if self.is_put_off(cqe) {
             return true;
         }
+        let silence = std::mem::replace(&mut self.silence, Silence::No);
         match cqe.result {
+            _ if silence == Silence::Yes && cqe == Cqe::SILENT => self.sent = self.bytes.len(),
+            n if silence == Silence::Yes && (n >= 0 || n == -libc::EAGAIN) => {
+                self.sent += n.max(0) as usize;
+                self.silence = Silence::NotNow;
+            }
             n if n >= 0 => self.sent += n as usize,
             _ => {
                 give_spare(std::mem::take(&mut self.bytes));
@@ -333,13 +362,24 @@ impl Orphan for Job {
         Some(self)
     }
 
-    fn prepare(&mut self) -> squeue::Entry {
+    fn is_silent(&self) -> bool {
+        self.silence == Silence::Yes
+    }
+
+    fn prepare(&mut self, may_be_silent: bool) -> squeue::Entry {
         if self.bytes.is_empty() {
             self.bytes = self.take_pending();
+        }
+        if may_be_silent && self.may_be_silent() {
+            self.silence = Silence::Yes;
         }
         let bytes = &self.bytes[self.sent..];
         let (ptr, len) = (bytes.as_ptr(), clamp(bytes.len()));
         match self.way {
+            Way::Socket if self.is_silent() => opcode::Send::new(self.fd.target(), ptr, len)
+                .flags(send_flags(true) | libc::MSG_DONTWAIT)
+                .build()
+                .flags(squeue::Flags::SKIP_SUCCESS),
             Way::Socket => opcode::Send::new(self.fd.target(), ptr, len)
                 .flags(send_flags(true))
                 .build(),

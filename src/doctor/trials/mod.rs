@@ -176,6 +176,7 @@ const FLAGS: &[Row] = &[
         |has| has.registered_ring,
         How::SelfTest,
     ),
+    feature("silent_send", "6.0", |has| has.silent_send, How::SelfTest),
     feature("buffer_ring", "5.19", |has| has.buffer_ring, How::SelfTest),
     feature("incremental", "6.12", |has| has.incremental, How::SelfTest),
     feature("abs_timer", "6.12", |has| has.abs_timer, How::SelfTest),

@@ -55,8 +55,16 @@ impl Sqe {
         self.flags & BUFFER_SELECT != 0
     }
 
-    pub(super) fn skips_success(&self) -> bool {
-        self.flags & SKIP_SUCCESS != 0
+    /// A send that fails where it would have to wait.
+    pub(super) fn must_not_wait(&self) -> bool {
+        let sends = [opcode::Send::CODE, opcode::SendMsg::CODE];
+        sends.contains(&self.opcode) && self.op_flags as i32 & libc::MSG_DONTWAIT != 0
+    }
+
+    /// Whether this result is told: a success need not be, and a part of it is none.
+    pub(super) fn tells(&self, result: i32) -> bool {
+        let is_part = self.must_not_wait() && i64::from(result) < i64::from(self.len);
+        self.flags & SKIP_SUCCESS == 0 || result < 0 || is_part
     }
 
     /// Whether it may complete more than once.

@@ -225,6 +225,11 @@ impl SimKernel {
         }
     }
 
+    pub(crate) fn is_settled(&mut self) -> bool {
+        let core = &self.world.0.borrow().cores[self.core];
+        core.submitted.is_empty() && core.visible.is_empty() && core.overflow.is_empty()
+    }
+
     /// Submits, and waits: the scheduler gives this core its next turn when the wait is over.
     pub(crate) fn lie_down(&mut self, wait: Wait) -> io::Result<()> {
         self.submit()?;
@@ -327,6 +332,7 @@ impl World {
             send_msg_ring: true,
             buffer_ring,
             incremental: buffer_ring && rng.chance(0.7),
+            silent_send: rng.chance(0.8),
             accept_multishot: rng.chance(0.9),
             ftruncate,
             missing,

@@ -123,7 +123,7 @@ impl State {
 
     /// Tells the result of an operation that was over at once.
     fn tell(&mut self, core: usize, sqe: &Sqe, result: i32) {
-        if result < 0 || !sqe.skips_success() {
+        if sqe.tells(result) {
             self.post(core, sqe.user_data, result, 0);
         }
     }
@@ -169,9 +169,10 @@ impl State {
             Some(Ok(socket)) => self.watch(core, id, socket),
             _ => return self.end(core, op, -libc::ENOTSOCK, 0),
         }
+        let op_must_not_wait = op.sqe.must_not_wait();
         self.cores[core].ops.insert(id, op);
         // The kernel tries at once, or leaves it to deferred work: both are legal.
-        match self.rng.chance(0.5) {
+        match op_must_not_wait || self.rng.chance(0.5) {
             true => self.run_op(core, id),
             false => drop(self.cores[core].poked.insert(id)),
         }
@@ -253,8 +254,8 @@ impl State {
         if let Some(word) = op.timeout {
             self.post(core, word, -libc::ECANCELED, 0);
         }
-        self.cores[core].last_ended = Some(op.sqe.user_data);
-        if result < 0 || !op.sqe.skips_success() {
+        if op.sqe.tells(result) {
+            self.cores[core].last_ended = Some(op.sqe.user_data);
             self.post(core, op.sqe.user_data, result, flags);
         }
     }

@@ -284,7 +284,7 @@ impl State {
 
     fn try_send(&mut self, core: usize, op: &mut Op, file: &Rc<Object>) -> Attempt {
         match self.send_some(core, op, file) {
-            Err(libc::EAGAIN) => Attempt::Pending,
+            Err(libc::EAGAIN) if !op.sqe.must_not_wait() => Attempt::Pending,
             // What was sent before the failure is told first.
             Err(_) if op.done > 0 => self.sent(op, op.done as i32),
             Err(errno) => self.sent(op, -errno),
