@@ -298,7 +298,8 @@ fn j03_no_way_to_wake_a_core() {
 #[test]
 fn j03_everything_optional_at_once() {
     let mask = "no_sqarray,registered_ring,abs_timer,no_iowait,send_msg_ring,buffer_ring,\
-                silent_send,accept_multishot,ftruncate,send_zc,sendmsg,fallocate,link_timeout,openat2";
+                silent_send,accept_multishot,ftruncate,send_zc,sendmsg,fallocate,link_timeout,\
+                openat2";
     masked("j03_everything_optional_at_once", mask, || async {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("it has one");

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   park ──► backlog ──► late entries ──► shorten ──► [bell: asleep, look again] ──► enter
-//!        ──► reap: completion ──► slot ──► effect, outside of the borrow ──► those that were silent
-//!        ──► line of the starved
+//!        ──► reap: completion ──► slot ──► effect, outside of the borrow
+//!        ──► what was silent ──► line of the starved
 //! ```
 
 use super::buf_ring::Group;
