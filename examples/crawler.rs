@@ -5,6 +5,11 @@
 //! database. Run it with `cargo run --example crawler`: it crawls a site of its own. With an URL
 //! behind it (`-- http://localhost:8000/`) it crawls that host.
 
+#![allow(
+    clippy::result_large_err,
+    reason = "the database's own error is large, and seldom"
+)]
+
 use corering::http::{Client, Limits, serve};
 use corering::net::TcpListener;
 use corering::sync::local::mpsc;
@@ -19,6 +24,7 @@ use std::cell::RefCell;
 use std::collections::HashSet;
 use std::convert::Infallible;
 use std::error::Error;
+use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -88,6 +94,13 @@ fn links(text: &str) -> impl Iterator<Item = &str> {
         .skip(1)
         .filter_map(|rest| rest.split('"').next());
     targets.filter(|target| target.starts_with('/') && !target.starts_with("//"))
+}
+
+/// A new database, with its table; blocks.
+fn create(file: &Path) -> Result<Database, redb::Error> {
+    let database = Database::create(file)?;
+    commit(&database, &[])?;
+    Ok(database)
 }
 
 /// Writes pages in one transaction; blocks.
@@ -192,7 +205,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let file = std::env::temp_dir().join(format!("corering-crawler-{}", std::process::id()));
     let path = file.clone();
-    let database = Arc::new(spawn_blocking(move || Database::create(path)).await??);
+    let database = Arc::new(spawn_blocking(move || create(&path)).await??);
     crawl(host, database.clone()).await?;
     println!("{}", spawn_blocking(move || summary(&database)).await??);
     fs::remove_file(&file).await?;

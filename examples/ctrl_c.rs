@@ -1,6 +1,6 @@
 //! Ctrl-C asks every task to end; each cleans up, which may take its time, and is waited for.
 //!
-//! asyncio's `for task in asyncio.all_tasks(): task.cancel()`, with `try: .. finally:` in the tasks.
+//! asyncio's `for task in all_tasks(): task.cancel()`, with `try: .. finally:` in the tasks.
 //! Run it with `cargo run --example ctrl_c` and press Ctrl-C; with `-- 1` behind it, it presses
 //! Ctrl-C itself after one second.
 //!

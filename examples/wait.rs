@@ -8,7 +8,7 @@ use corering::flow::{When, try_wait, wait};
 use corering::time::sleep;
 use std::time::Duration;
 
-const STEP: Duration = Duration::from_millis(40);
+const STEP: Duration = Duration::from_millis(100);
 
 /// Phase `n` takes `n` steps.
 fn phases() -> Vec<JoinHandle<u32>> {
