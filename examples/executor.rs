@@ -11,7 +11,8 @@
 use corering::flow::gather;
 use corering::spawn_blocking;
 use corering::sync::Semaphore;
-use corering::time::interval;
+use corering::task::run_until_cancelled;
+use corering::time::sleep;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -21,7 +22,8 @@ static RUNNING: AtomicU32 = AtomicU32::new(0);
 static MOST: AtomicU32 = AtomicU32::new(0);
 
 fn blocks(n: u32) -> u32 {
-    MOST.fetch_max(RUNNING.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+    let running = RUNNING.fetch_add(1, Ordering::SeqCst) + 1;
+    MOST.fetch_max(running, Ordering::SeqCst);
     thread::sleep(Duration::from_millis(60));
     RUNNING.fetch_sub(1, Ordering::SeqCst);
     n * n
@@ -29,15 +31,15 @@ fn blocks(n: u32) -> u32 {
 
 #[corering::main]
 async fn main() {
-    let ticks = corering::spawn(async {
-        let mut clock = interval(Duration::from_millis(10));
-        for tick in 0.. {
-            clock.tick().await;
-            if corering::task::is_cancelled() {
-                return tick;
-            }
+    let ticking = corering::spawn(async {
+        let mut ticks = 0;
+        while run_until_cancelled(sleep(Duration::from_millis(10)))
+            .await
+            .is_some()
+        {
+            ticks += 1;
         }
-        0
+        ticks
     });
     let three = Rc::new(Semaphore::new(3));
     let squares = gather((0..6).map(|n| {
@@ -51,10 +53,9 @@ async fn main() {
             square
         }
     }));
-    let mut squares: Vec<u32> = squares.await.into_iter().flatten().collect();
-    squares.sort_unstable();
+    let squares: Vec<u32> = squares.await.into_iter().flatten().collect();
     println!("{squares:?}, {} at a time", MOST.load(Ordering::SeqCst));
-    ticks.cancel();
-    let ticks = ticks.await.expect("it counts");
-    println!("meanwhile the loop was alive: {}", ticks > 5);
+    ticking.cancel();
+    let ticks = ticking.await.expect("it only counts");
+    println!("meanwhile the loop was alive: {}", ticks > 1);
 }

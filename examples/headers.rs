@@ -12,7 +12,7 @@ use std::io;
 use std::time::Duration;
 
 /// Prints the headers that `address` (`host:port`) sends, each line behind `name`.
-async fn print_headers(name: String, address: String) -> io::Result<()> {
+async fn print_headers(name: &str, address: String) -> io::Result<()> {
     println!("asking {name}");
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("HEAD / HTTP/1.0\r\nHost: {name}\r\n\r\n");
@@ -69,13 +69,14 @@ async fn main() -> io::Result<()> {
             hosts.push(start_origin(number).await?);
         }
     }
-    let count = hosts.len();
-    let asked = hosts
-        .into_iter()
-        .map(|(name, address)| print_headers(name, address));
-    let answers = gather(asked).await;
-    let failures = answers.into_iter().flatten().filter_map(Result::err);
-    let failed = failures.map(|error| println!("failed: {error}")).count();
-    println!("{} of {count} hosts have answered", count - failed);
+    let answers = gather(hosts.into_iter().map(|(name, address)| async move {
+        let answer = print_headers(&name, address).await;
+        answer
+            .inspect_err(|error| println!("{name}: {error}"))
+            .is_ok()
+    }));
+    let answers: Vec<bool> = answers.await.into_iter().flatten().collect();
+    let answered = answers.iter().filter(|answered| **answered).count();
+    println!("{answered} of {} hosts have answered", answers.len());
     Ok(())
 }

@@ -10,13 +10,15 @@
 )]
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::iter;
 use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// After this an example counts as hanging.
+/// An example that has printed nothing for so long counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(180);
 
 // ---------------------------------------------------------------------------------------------
@@ -47,7 +49,7 @@ struct Running {
     name: String,
     child: Child,
     errors: Option<thread::JoinHandle<String>>,
-    out: BufReader<ChildStdout>,
+    lines: Receiver<String>,
 }
 
 impl Running {
@@ -66,21 +68,35 @@ impl Running {
             let _ = stderr.read_to_string(&mut text);
             text
         });
-        let out = BufReader::new(child.stdout.take().expect("piped"));
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            // The test may want no more of them.
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| sender.send(line))
+        });
         Running {
             name: name.to_string(),
             child,
             errors: Some(errors),
-            out,
+            lines,
         }
     }
 
-    /// The next line that the program prints.
+    /// The next line that the program prints; `None` once it has closed its output.
+    fn next_line(&self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("{} hangs", self.name),
+        }
+    }
+
     fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("the pipe can be read");
-        assert!(!line.is_empty(), "{} has ended", self.name);
-        line.trim_end().to_string()
+        self.next_line()
+            .unwrap_or_else(|| panic!("{} has ended", self.name))
     }
 
     /// The address at the end of the next line.
@@ -98,22 +114,13 @@ impl Running {
 
     /// What else it prints, once it has ended.
     fn end(mut self) -> Ended {
-        let begin = Instant::now();
-        let mut text = String::new();
-        // Its output is short: it fits into the pipe.
-        let status = loop {
-            match self.child.try_wait().expect("the child is ours") {
-                Some(status) => break status,
-                None if begin.elapsed() > PATIENCE => panic!("{} hangs", self.name),
-                None => thread::sleep(Duration::from_millis(5)),
-            }
-        };
-        self.out.read_to_string(&mut text).expect("it is UTF-8");
+        let lines = iter::from_fn(|| self.next_line()).collect();
+        let status = self.child.wait().expect("the child is ours");
         let errors = self.errors.take().expect("taken once");
         Ended {
             status,
-            lines: text.lines().map(str::to_string).collect(),
-            errors: errors.join().expect("it reads"),
+            lines,
+            errors: errors.join().expect("it only reads"),
         }
     }
 }
