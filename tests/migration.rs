@@ -627,7 +627,7 @@ async fn buffers_that_are_lent() -> Outcome {
 #[corering::test]
 async fn files_that_are_lent() -> Outcome {
     // Not in the directory for temporary files: that may be in memory, without `O_DIRECT`.
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("migration-file");
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(std::process::id().to_string());
     corering::fs::write(&path, vec![7; 4096]).await?;
     let file = File::open(&path).await?;
     let buf = vec![0; 16];
