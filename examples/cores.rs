@@ -1,4 +1,8 @@
-//! Two cores that work on numbers and send what they found to core 0 through a channel.
+//! Two cores that pass messages: both look for numbers, and send what they find to core 0 through
+//! a channel that holds sixteen; who finds it full waits.
+//!
+//! asyncio has one loop a process, and `multiprocessing.Queue` between them; here the cores are
+//! threads with a loop each. Run it with `cargo run --example cores`.
 
 use corering::sync::channel;
 

@@ -1,4 +1,7 @@
 //! Files on the ring: written behind the caller's back, read ahead of it, replaced atomically.
+//!
+//! asyncio has no files and lends them a thread; here they go to the kernel like everything else.
+//! Run it with `cargo run --example files`.
 
 use corering::fs::{self, File, FileReader, FileWriter};
 use futures::AsyncBufReadExt;

@@ -1,5 +1,8 @@
 //! A server on two cores that ends in order: it stops accepting, lets a slow request finish, and
 //! reports that nothing was given up.
+//!
+//! asyncio's `server.close()` and `await server.wait_closed()`.
+//! Run it with `cargo run --example graceful`.
 
 use corering::net::{TcpListener, TcpStream};
 use corering::time::sleep;

@@ -1,6 +1,6 @@
 //! An HTTP server and a client on one core: hyper on the runtime's own sockets.
 //!
-//! `cargo run --example http --features http`
+//! Run it with `cargo run --example http`.
 
 use corering::http::{Client, ClientLimits, Limits, serve};
 use corering::net::TcpListener;

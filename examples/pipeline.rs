@@ -1,5 +1,8 @@
 //! A pipeline of child processes, `printf .. | sort | uniq -c`, fed and read at the same time; and
 //! one that is ended before it has finished.
+//!
+//! asyncio's `create_subprocess_exec` with pipes, `process.wait()` and `process.kill()`.
+//! Run it with `cargo run --example pipeline`.
 
 use corering::io::BufReader;
 use corering::process::{Command, Stdio};

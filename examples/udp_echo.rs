@@ -1,7 +1,8 @@
 //! An echo server for datagrams: each goes back in the very buffer in which it came.
 //!
-//! `cargo run --release --example udp_echo -- 127.0.0.1:7000`; without an address it talks to
-//! itself.
+//! asyncio's `create_datagram_endpoint` with an `EchoServerProtocol`.
+//! Run it with `cargo run --example udp_echo`: it talks to itself. With an address behind it
+//! (`-- 127.0.0.1:7000`) it serves until it is ended.
 
 use corering::net::UdpSocket;
 use corering::time::timeout;

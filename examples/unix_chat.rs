@@ -1,5 +1,8 @@
 //! A room in which everybody hears everybody. The door is a Unix socket with an abstract name; who
 //! comes in is handed a line into the room, as an open descriptor.
+//!
+//! asyncio's `start_unix_server` and `open_unix_connection`. Run it with
+//! `cargo run --example unix_chat`.
 
 use corering::net::{UnixListener, UnixStream};
 use corering::sync::{Sender, channel};

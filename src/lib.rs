@@ -34,6 +34,10 @@
 //! 3. **A late completion runs the same code as an awaited one, and its output is dropped.**
 //!    Descriptors close themselves, pooled buffers go home; nothing leaks by being cancelled.
 //!
+//! # Coming from asyncio, tokio, monoio or glommio
+//! A line of code on each side, for everything: [`migrate`]. The programs of asyncio's tutorials
+//! are in `examples/`; each starts with `cargo run --example NAME`.
+//!
 //! # What dropping a call before it completes means
 //! For every call it is written down, in its own documentation and in one table, with the tests
 //! that check it: [`contract`]. In short: what waits (`accept`, `recv`, `read`, `recv_from`,
@@ -158,6 +162,9 @@ pub mod fuzzing {
 
 #[doc = include_str!("../docs/contract.md")]
 pub mod contract {}
+
+#[doc = include_str!("../docs/migration.md")]
+pub mod migrate {}
 
 /// The README's programs, compiled.
 #[cfg(all(doctest, feature = "macros", feature = "sim"))]

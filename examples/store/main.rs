@@ -1,7 +1,7 @@
 //! A durable key-value store over TCP and files: a server, a few clients, a second life.
 //!
 //! The service (`service/`) is the same code that `tests/store.rs` runs on simulated machines
-//! whose power fails.
+//! whose power fails. Run it with `cargo run --example store`.
 
 mod service;
 
