@@ -415,6 +415,40 @@ fn tokios_traits_lead_inside() {
     });
 }
 
+/// With `hyper` the streams are a connection of HTTP as they are.
+#[cfg(feature = "http")]
+#[test]
+fn http_is_spoken_inside() {
+    use http_body_util::{BodyExt, Empty, Full};
+    use hyper::{Request, Response, body::Bytes, service::service_fn};
+    papers();
+    everywhere("http_is_spoken_inside", || async {
+        let (client, server) = pair().await;
+        let (client, server) = shake(client, server).await;
+        let service = service_fn(|request: Request<hyper::body::Incoming>| async move {
+            let body = Full::new(Bytes::from(request.uri().path().repeat(5_000)));
+            Ok::<_, std::convert::Infallible>(Response::new(body))
+        });
+        let serving = spawn(async move {
+            let http = hyper::server::conn::http1::Builder::new();
+            http.serve_connection(server, service).await.is_ok()
+        });
+        let handshake = hyper::client::conn::http1::handshake(client);
+        let (mut sender, connection) = handshake.await.unwrap();
+        let connection = spawn(connection);
+        for path in ["/one", "/two"] {
+            let request = Request::get(path).header("host", "localhost");
+            let request = request.body(Empty::<Bytes>::new()).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(body, path.repeat(5_000));
+        }
+        drop(sender);
+        connection.await.unwrap().unwrap();
+        assert!(serving.await.unwrap(), "the client has said goodbye");
+    });
+}
+
 /// Equal seeds give equal traces: what `ring` draws by itself changes bytes, but no length.
 #[cfg(feature = "sim")]
 #[test]
