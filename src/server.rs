@@ -10,7 +10,7 @@
 //! Rules
 //! 1. The permit is taken before the connection: what is over the limit waits in the listener and
 //!    in the kernel, and costs no task.
-//! 2. A close asks ([`task::cancelled`](crate::task::cancelled)); only an abort drops.
+//! 2. A close asks ([`task::cancelled`]); only an abort drops.
 //! 3. `closed` is set when the last connection has ended, never before.
 
 use crate::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -188,7 +188,7 @@ impl Builder {
 /// running, until its runtime is asked to end ([`stopping`](crate::stopping)), or the task that has
 /// started it ([`JoinHandle::cancel`](crate::task::JoinHandle::cancel)).
 ///
-/// A handler that wants to hear of the end waits for [`task::cancelled`](crate::task::cancelled)
+/// A handler that wants to hear of the end waits for [`task::cancelled`]
 /// beside its next request; one that does not look is awaited all the same.
 ///
 /// ```

@@ -18,11 +18,11 @@
 //! ```
 //!
 //! # In a simulation
-//! TLS runs in a simulation (`corering::sim`) as it is, and certificates are held against the simulated
-//! time of day where the test crate has `follow_the_seed!`. The keys are the one thing that does
-//! not follow the seed: `ring` draws them by a system call of its own. So the bytes on the wire
-//! differ from run to run, but a run is still a function of its seed if their number does not, which
-//! is so with certificates of Ed25519 or RSA; signatures of ECDSA vary by a byte or two.
+//! TLS runs in a simulation (`corering::sim`) as it is, and certificates are held against the
+//! simulated time of day where the test crate has `follow_the_seed!`. The keys are the one thing
+//! that does not follow the seed: `ring` draws them by a system call of its own. So the bytes on
+//! the wire differ from run to run, but a run is still a function of its seed if their number does
+//! not, which is so with certificates of Ed25519 or RSA; signatures of ECDSA vary by a byte or two.
 //!
 //! # Upgrading a connection
 //! asyncio's `start_tls` is [`connect`](TlsConnector::connect) on a stream that has been used
@@ -30,8 +30,8 @@
 //! received and nobody has read is the beginning of the handshake, so nothing is lost. A
 //! [`BufReader`](crate::io::BufReader) in between may have read further than the last plain line:
 //! its [`buffer`](crate::io::BufReader::buffer) must be empty before
-//! [`into_inner`](crate::io::BufReader::into_inner), or somebody has put words into the mouth of the
-//! encrypted connection.
+//! [`into_inner`](crate::io::BufReader::into_inner), or somebody has put words into the mouth of
+//! the encrypted connection.
 //!
 //! ```no_run
 //! use corering::io::BufReader;
@@ -165,7 +165,8 @@ impl fmt::Debug for TlsConnector {
 /// use std::time::Duration;
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
-/// let (chain, key) = (corering::fs::read("chain.pem").await?, corering::fs::read("key.pem").await?);
+/// let chain = corering::fs::read("chain.pem").await?;
+/// let key = corering::fs::read("key.pem").await?;
 /// let chain = CertificateDer::pem_slice_iter(&chain).collect::<Result<_, _>>()?;
 /// let acceptor = TlsAcceptor::with_certificate(chain, PrivateKeyDer::from_pem_slice(&key)?)?;
 /// let listener = TcpListener::bind("0.0.0.0:7443").await?;

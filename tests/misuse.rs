@@ -122,7 +122,7 @@ fn a_sleep_of_another_core() {
     corering::block_on(async {
         let mut nap = corering::hyper_rt::Timer::new().sleep(HOUR);
         let text = std::thread::scope(|scope| {
-            let away = scope.spawn(|| panic_of(|| nap.as_mut()));
+            let away = scope.spawn(|| panic_of(|| nap.as_mut().now_or_never()));
             away.join().unwrap().expect("it panics")
         });
         assert!(text.contains("it belongs to one core"), "{text}");
