@@ -90,7 +90,9 @@
 //!   runtime/  the loop: builder, handle, cores, shutdown, metrics          driver op task time
 //!   sim/      many cores of many hosts, simulated (feature `sim`)           driver task runtime
 //!   doctor/   whether this machine does, and if not why       driver op task time net fs runtime
+//!   server    a task for each connection, and an end in order              the public face
 //!   http/     a file service and a client (feature `http`)                 the public face
+//!   tls       TLS over any stream (feature `tls`)                          the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
 //!
@@ -100,6 +102,7 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
+//! - `tls`: TLS over any stream, client and server, by rustls with the cryptography of `ring`.
 //! - `blocking`: `spawn_blocking`, a pool of threads for the program's own blocking code.
 //! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.
@@ -125,6 +128,7 @@ pub mod pipe;
 mod poll_fd;
 pub mod process;
 mod runtime;
+pub mod server;
 #[cfg(feature = "signal")]
 pub mod signal;
 #[cfg(feature = "sim")]
@@ -135,6 +139,8 @@ pub mod sync;
 pub mod task;
 mod threads;
 pub mod time;
+#[cfg(feature = "tls")]
+pub mod tls;
 
 #[cfg(feature = "macros")]
 pub use corering_macros::{main, test};

@@ -14,7 +14,7 @@
 mod harness;
 
 use corering::flow::{When, call_soon, gather, shield, task_group, timeout_with, wait};
-use corering::task::{self, Builder, CancellationToken, TaskState, yield_now};
+use corering::task::{self, Builder, CancellationToken, TaskState, Wait, yield_now};
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
 use harness::{Case, everywhere, panic_of};
@@ -88,6 +88,107 @@ async fn joins() {
 #[test]
 fn a_listing_says_who_waits_for_whom() {
     everywhere("a_listing_says_who_waits_for_whom", joins);
+}
+
+async fn waits() {
+    let (mut stream, _peer) = corering::net::UnixStream::pair().unwrap();
+    let descriptor = std::os::fd::AsRawFd::as_raw_fd(&stream);
+    let lock = Rc::new(corering::sync::Mutex::new(()));
+    let held = lock.clone().lock_owned().await;
+    let named = |name: &str| Builder::new().name(name);
+    let hour = Duration::from_secs(3600);
+    let tasks = [
+        named("reads").spawn(async move {
+            let limited = corering::time::timeout(hour, stream.recv());
+            drop(limited.await);
+        }),
+        named("sleeps").spawn(sleep(hour)),
+        named("locks").spawn(async move { drop(lock.lock().await) }),
+    ];
+    // A simulated kernel may end the receive at any time; it is armed anew then.
+    let receives = |wait: &Wait| matches!(wait, Wait::Operation { name: "recv", .. });
+    let listed = loop {
+        sleep(MS).await;
+        let listed = task::all();
+        if listed
+            .iter()
+            .any(|info| info.waits_for.iter().any(receives))
+        {
+            break listed;
+        }
+    };
+    let of = |name: &str| {
+        let found = |info: &&task::TaskInfo| info.name.as_deref() == Some(name);
+        let info = listed.iter().find(found).expect("it lives");
+        (info.waits_for.clone(), info.to_string())
+    };
+    let (mut reads, text) = of("reads");
+    let timer = |wait: &Wait| matches!(wait, Wait::Timer(left) if *left <= hour);
+    assert!(reads.iter().any(timer), "{reads:?}");
+    reads.retain(|wait| !timer(wait));
+    let (name, descriptor) = ("recv", Some(descriptor));
+    assert_eq!(reads, [Wait::Operation { name, descriptor }]);
+    let number = descriptor.unwrap();
+    let expected = format!(", waiting for recv on descriptor {number} or a timer in ");
+    assert!(text.contains(&expected), "{text}");
+    let (sleeps, _) = of("sleeps");
+    assert!(sleeps.len() == 1 && timer(&sleeps[0]), "{sleeps:?}");
+    let (locks, text) = of("locks");
+    assert!(locks.is_empty() && text.contains("a lock"), "{text}");
+    drop(held);
+    for task in tasks {
+        task.abort();
+        drop(task.await);
+    }
+}
+
+#[test]
+fn a_listing_says_what_each_waits_for() {
+    everywhere("a_listing_says_what_each_waits_for", waits);
+}
+
+/// What is pending at the end is told with what it waited for.
+#[test]
+fn the_end_tells_what_was_waited_for() {
+    Case::new("the_end_tells_what_was_waited_for").run(|| {
+        let mut runtime = Runtime::new().unwrap();
+        runtime.block_on(async {
+            let (write, mut read) = corering::pipe::pipe().unwrap();
+            drop(spawn(async move {
+                let _open = write;
+                read.read(&mut [0; 8]).await
+            }));
+            drop(spawn(sleep(Duration::from_secs(3600))));
+            sleep(Duration::from_millis(1)).await;
+        });
+        let report = runtime.shutdown(Duration::from_millis(1));
+        let text: Vec<_> = report.pending.iter().map(ToString::to_string).collect();
+        for part in ["for read on descriptor ", "for a timer in "] {
+            assert!(text.iter().any(|text| text.contains(part)), "{text:#?}");
+        }
+    });
+}
+
+/// A deadlock is told with the name of each task and what it waits for.
+#[cfg(feature = "sim")]
+#[test]
+fn a_deadlock_names_who_waits_for_what() {
+    let text = panic_text(|| {
+        let mut sim = corering::sim::Sim::new(1);
+        let host = sim.host("alone").boot(|_core| async {});
+        sim.block_on(&host, async {
+            let first = Builder::new().name("first").spawn(pending::<()>());
+            let second = Builder::new().name("second").spawn(first);
+            drop(second.await);
+        });
+    });
+    assert!(text.starts_with("deadlock"), "{text}");
+    for part in [
+        "\"first\", waiting for another task or thread (a channel, a lock, ..)",
+        "\"second\", waiting for task ",
+    ] {
+        assert!(text.contains(part), "{part} in\n{text}");
+    }
 }
 
 #[test]

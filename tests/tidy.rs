@@ -43,11 +43,16 @@ const LAYERS: &[(&str, &[&str])] = &[
         &["driver", "fs", "net", "op", "runtime", "task", "time"],
     ),
     ("hyper_rt", &["driver", "task", "time"]),
-    ("http", &["buf", "fs", "io", "net", "sync", "task", "time"]),
+    ("server", &["net", "sync", "task", "time"]),
+    (
+        "http",
+        &["buf", "fs", "io", "net", "server", "sync", "task", "time"],
+    ),
+    ("tls", &[]),
 ];
 
 /// Rooms that see only the public face: they may also name what `src/lib.rs` re-exports.
-const PUBLIC_FACE: &[&str] = &["http"];
+const PUBLIC_FACE: &[&str] = &["http", "server"];
 
 /// Where `unsafe` may stand.
 const UNSAFE_ROOTS: &[&str] = &["src/buf", "src/driver", "src/op", "src/task"];

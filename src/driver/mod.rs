@@ -65,7 +65,7 @@ use self::probe::Features;
 use self::restrict::Restrict;
 use self::ring::{Ring, RingConfig};
 use self::silent::Silent;
-use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token};
+use self::slot::{Cqe, Dropped, Next, Orphan, Slots, Token, What};
 use self::starved::Starved;
 use self::submit::{Multi, Single};
 use io_uring::{opcode, squeue, types};
@@ -429,7 +429,7 @@ impl Driver {
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
-        let token = state.slots.insert_single(waker);
+        let token = state.slots.insert_single(waker, What::of(&entry));
         self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
@@ -440,7 +440,9 @@ impl Driver {
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         self.admit(&entry, link.as_ref())?;
         let mut state = self.open_state()?;
-        let token = state.slots.insert_stream(waker, op.limit());
+        let token = state
+            .slots
+            .insert_stream(waker, op.limit(), What::of(&entry));
         self.queue_op(&mut state, token, entry, link);
         Ok(token)
     }
@@ -498,6 +500,15 @@ impl Driver {
         };
         drop(replaced);
         next
+    }
+
+    /// Tells who waits for an operation in flight: its name, and the number of its descriptor if
+    /// it has one. `tell` only looks at the waker: the driver is borrowed.
+    pub(crate) fn tell_who_waits(&self, mut tell: impl FnMut(&Waker, &'static str, Option<i32>)) {
+        for (waker, what) in self.0.state.borrow().slots.waiting() {
+            let fd = (what.fd >= 0 && operations::has_descriptor(what.code)).then_some(what.fd);
+            tell(waker, operations::name(what.code).unwrap_or("?"), fd);
+        }
     }
 
     pub(crate) fn stream_ended(&self, token: Token) -> bool {

@@ -115,10 +115,15 @@ impl OpSet {
 }
 
 /// The name of an operation of the table.
-#[cfg(feature = "sim")]
 pub(crate) fn name(code: u8) -> Option<&'static str> {
     let found = OPERATIONS.iter().find(|operation| operation.code == code);
     found.map(|operation| operation.name)
+}
+
+/// Whether the entry's `fd` is a descriptor: a child's end is asked for by the number of its
+/// process.
+pub(crate) fn has_descriptor(code: u8) -> bool {
+    code != opcode::WaitId::CODE && code != opcode::Nop::CODE
 }
 
 /// Whether an operation of the table has this name.

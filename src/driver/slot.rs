@@ -180,7 +180,35 @@ struct Stream {
 
 struct Slot {
     generation: u32,
+    what: What,
     life: Life,
+}
+
+/// What was asked of the kernel, for people who want to know what a task waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct What {
+    pub(crate) code: u8,
+    /// As it stands in the entry: a descriptor of most operations.
+    pub(crate) fd: i32,
+}
+
+impl What {
+    /// Of an operation that nobody awaits.
+    const ORPHANED: What = What { code: 0, fd: -1 };
+
+    pub(crate) fn of(entry: &squeue::Entry) -> What {
+        /// Where `struct io_uring_sqe` has its `fd`: behind an opcode, flags and a priority.
+        const FD_AT: usize = 4;
+        let entry_at: *const u8 = std::ptr::from_ref(entry).cast();
+        // SAFETY: an entry is the kernel's struct of 64 bytes, so these four are in it.
+        let fd_at = unsafe { entry_at.add(FD_AT) };
+        // SAFETY: as above; they are initialised, and any bits are a number.
+        let fd = unsafe { fd_at.cast::<i32>().read_unaligned() };
+        What {
+            code: entry.get_opcode() as u8,
+            fd,
+        }
+    }
 }
 
 /// What the driver has to do after a completion has been taken in.
@@ -236,30 +264,35 @@ impl Slots {
         self.in_flight
     }
 
-    pub(crate) fn insert_single(&mut self, waker: Waker) -> Token {
-        self.insert(Life::Single { waker: Some(waker) })
+    pub(crate) fn insert_single(&mut self, waker: Waker, what: What) -> Token {
+        self.insert(Life::Single { waker: Some(waker) }, what)
     }
 
-    pub(crate) fn insert_stream(&mut self, waker: Waker, limit: Limit) -> Token {
-        self.insert(Life::Stream(Stream {
+    pub(crate) fn insert_stream(&mut self, waker: Waker, limit: Limit, what: What) -> Token {
+        let stream = Stream {
             waker: Some(waker),
             ready: VecDeque::new(),
             weight: 0,
             limit,
             stopping: false,
             ended: false,
-        }))
+        };
+        self.insert(Life::Stream(stream), what)
     }
 
     pub(crate) fn insert_orphan(&mut self, orphan: Box<dyn Orphan>) -> Token {
-        self.insert(Life::Orphan(orphan))
+        self.insert(Life::Orphan(orphan), What::ORPHANED)
     }
 
-    fn insert(&mut self, life: Life) -> Token {
+    fn insert(&mut self, life: Life, what: What) -> Token {
         self.generation = self.generation.wrapping_add(1).max(1);
         self.in_flight += 1;
         let generation = self.generation;
-        let index = self.slots.insert(Slot { generation, life });
+        let index = self.slots.insert(Slot {
+            generation,
+            what,
+            life,
+        });
         let index = u32::try_from(index).expect("fewer than 2^32 operations in flight");
         Token { index, generation }
     }
@@ -440,6 +473,18 @@ impl Slots {
             .count()
     }
 
+    /// Who waits for an operation in flight, and for what.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = (&Waker, What)> {
+        self.slots.iter().filter_map(|(_, slot)| {
+            let waker = match &slot.life {
+                Life::Single { waker } => waker.as_ref(),
+                Life::Stream(stream) => stream.waker.as_ref(),
+                Life::Done(_) | Life::Orphan(_) | Life::Acting => None,
+            };
+            waker.map(|waker| (waker, slot.what))
+        })
+    }
+
     /// Takes out every orphan, for a driver that ends with operations in flight: the caller
     /// must leak them (rule 7).
     pub(crate) fn take_orphans(&mut self) -> Vec<Box<dyn Orphan>> {
@@ -524,13 +569,13 @@ mod tests {
     fn a_stale_completion_finds_nobody() {
         let mut slots = Slots::new();
         let waker = Waker::noop();
-        let first = slots.insert_single(waker.clone());
+        let first = slots.insert_single(waker.clone(), What::ORPHANED);
         assert!(matches!(
             slots.complete(first.user_data(), cqe(1)),
             Effect::Wake(_)
         ));
         assert_eq!(slots.poll_single(first, waker), Some(cqe(1)));
-        let second = slots.insert_single(waker.clone());
+        let second = slots.insert_single(waker.clone(), What::ORPHANED);
         assert_eq!(first.index, second.index, "the slot is used again");
         for stale in [first.user_data(), 7 << 32, u64::MAX] {
             assert!(matches!(slots.complete(stale, cqe(9)), Effect::Stale));

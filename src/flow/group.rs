@@ -31,6 +31,11 @@ use std::task::{Context, Poll, Waker};
 /// was aborted by its own handle is no failure. When the task that runs all this is asked to end
 /// ([`JoinHandle::cancel`](crate::task::JoinHandle::cancel)), so are the cooperative tasks.
 ///
+/// A task of the group cannot borrow from outside of it: whoever forgets this future
+/// ([`std::mem::forget`]) ends the borrow and leaves the task running, and nothing in safe Rust can
+/// prevent that. Share what tasks need by `Rc` (they stay on one core), or run futures that borrow
+/// within one task, with `futures::join!` or `FuturesUnordered`.
+///
 /// # Errors
 /// The first error.
 ///

@@ -44,6 +44,9 @@ impl ServeDir {
     ///
     /// # Panics
     /// Outside of a runtime.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves nothing behind: the late descriptor closes itself.
     pub async fn open(directory: impl AsRef<Path>) -> io::Result<ServeDir> {
         Ok(ServeDir {
             root: Rc::new(Root::open(directory).await?),

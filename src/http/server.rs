@@ -14,6 +14,7 @@
 use super::watch::{Watch, Watched};
 use crate::is_stopping;
 use crate::net::{TcpListener, TcpStream};
+use crate::server::unless_stopping;
 use crate::sync::{Notify, OwnedPermit, Semaphore};
 use crate::time::{Instant, Sleep, sleep_until};
 use http_body_util::BodyExt;
@@ -130,16 +131,6 @@ where
         let _ = slots.acquire_many(all).await;
     }
     result
-}
-
-/// The output of `future`, or `None` as soon as the runtime is asked to end.
-async fn unless_stopping<F: Future>(future: F) -> Option<F::Output> {
-    let (mut future, mut stopping) = (pin!(future), pin!(crate::stopping()));
-    poll_fn(|cx| match stopping.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => future.as_mut().poll(cx).map(Some),
-    })
-    .await
 }
 
 /// What all connections of a listener share.

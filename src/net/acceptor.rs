@@ -5,8 +5,8 @@ use super::tcp::TcpStream;
 use super::waiters::{Waiters, Waiting};
 use crate::driver::StopPlace;
 use crate::driver::fd::{Fd, Number};
-use crate::driver::submit::SubmitMulti;
-use crate::op::AcceptMulti;
+use crate::driver::submit::{Submit, SubmitMulti};
+use crate::op::{AcceptMulti, Close};
 use crate::time::{Sleep, sleep};
 use std::cell::RefCell;
 use std::fmt;
@@ -84,6 +84,14 @@ impl Acceptor {
             Ok(fd) => Ok((fd, accepted)),
             Err(_) => Err(io::ErrorKind::ResourceBusy.into()),
         }
+    }
+
+    /// Ends the accept, then closes the descriptor.
+    pub(super) async fn close(self) -> io::Result<()> {
+        let driver = self.fd.driver().clone();
+        let (fd, accepted) = self.into_parts().await?;
+        drop(accepted);
+        Submit::new(&driver, Close(fd)).await
     }
 
     fn poll_accept(&self, stop: &mut StopPlace, cx: &mut Context<'_>) -> Poll<io::Result<Fd>> {
@@ -243,6 +251,19 @@ macro_rules! listener_methods {
             let (fd, accepted) = self.acceptor.into_parts().await?;
             let accepted = accepted.into_iter().map(<$stream>::from_fd).collect();
             Ok((<$std>::from(fd.into_owned()), accepted))
+        }
+
+        /// Closes the listener: when it returns, its address is free and who connects is refused.
+        /// (A drop does the same, some time later.) Connections that were accepted, and that nobody
+        /// has taken, are reset.
+        ///
+        /// # Errors
+        /// `ResourceBusy` if a clone of the descriptor is in use elsewhere; it is closed with that.
+        ///
+        /// # Cancel safety
+        /// Safe: dropping it closes the listener too, some time later.
+        pub async fn close(self) -> io::Result<()> {
+            self.acceptor.close().await
         }
 
         /// A listening socket of the standard library, of the same address: the queue of

@@ -12,13 +12,13 @@ use crate::driver::refusal::BuildError;
 #[cfg(feature = "sim")]
 use crate::driver::sim::Watch;
 use crate::driver::{self, Driver};
-use crate::task::{Budget, Executor, Hooks, Remote, Unpark};
+use crate::task::{self, Budget, Executor, Hooks, Remote, Unpark};
 use crate::time::{self, Timers};
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// What a core is built from.
@@ -99,7 +99,9 @@ impl Core {
 
     pub(super) fn with_driver(index: usize, config: CoreConfig, driver: Driver) -> Core {
         let ringer = Arc::new(Ringer(driver.bell().clone()));
-        let executor = Executor::with_hooks(index, ringer, config.hooks.clone());
+        let mut hooks = config.hooks.clone();
+        hooks.who_waits = Some(who_waits);
+        let executor = Executor::with_hooks(index, ringer, hooks);
         Core {
             index,
             config,
@@ -277,6 +279,11 @@ impl Core {
         !self.is_idle()
     }
 
+    /// The live tasks, the oldest first; at most so many. The core is the thread's current one.
+    pub(super) fn list_tasks(&self, most: usize) -> Vec<task::TaskInfo> {
+        self.executor.list(most)
+    }
+
     pub(super) fn live_tasks(&self) -> usize {
         self.executor.live()
     }
@@ -312,6 +319,16 @@ impl Core {
             pieces: 0,
         }
     }
+}
+
+/// Who waits for the kernel or for a timer, on the thread's current core.
+fn who_waits(tell: &mut dyn FnMut(&Waker, task::Wait)) {
+    if let Some(driver) = Driver::try_current() {
+        driver.tell_who_waits(|waker, name, descriptor| {
+            tell(waker, task::Wait::Operation { name, descriptor });
+        });
+    }
+    Timers::tell_who_waits(|waker, left| tell(waker, task::Wait::Timer(left)));
 }
 
 /// An error of the ring itself: nothing that this core does can go on.

@@ -6,7 +6,7 @@ use crate::driver::buf_ring::{MESSAGE_HEAD_BYTES, PoolConfig};
 use crate::driver::probe::Features;
 use crate::driver::sim::{Watch, World};
 use crate::driver::{self, Driver};
-use crate::task;
+use crate::task::{self, TaskInfo};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -136,6 +136,11 @@ impl Stepped {
     /// Whether its first future is done.
     pub(crate) fn is_done(&self) -> bool {
         self.root.is_none()
+    }
+
+    /// The live tasks, the oldest first; at most so many.
+    pub(crate) fn list_tasks(&self, most: usize) -> Vec<TaskInfo> {
+        self.inside(|| self.core().list_tasks(most))
     }
 
     pub(crate) fn live_tasks(&self) -> usize {

@@ -102,6 +102,8 @@ use std::time::Duration;
 
 /// Lines of the trace that a report shows.
 const TOLD: usize = 60;
+/// So many tasks of each core does a report name.
+const TASKS_TOLD: usize = 64;
 
 /// One simulation. It can do all that its [`Control`] can, and let time pass.
 ///
@@ -496,6 +498,9 @@ impl Inner {
                         text += &format!(", {} tasks have panicked", running.panicked_tasks());
                     }
                     text.push('\n');
+                    for task in running.list_tasks(TASKS_TOLD) {
+                        text += &format!("  {task}\n");
+                    }
                 }
                 if !machine.is_up() {
                     text += &format!("{}: is down\n", machine.name);

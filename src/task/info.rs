@@ -11,6 +11,7 @@ use super::{CancellationToken, Id, JoinError};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 /// Whether a task runs, could run, or waits.
@@ -31,6 +32,56 @@ pub enum TaskState {
     /// It waits for something.
     Waiting,
 }
+
+/// One thing that a task waits for.
+///
+/// # Examples
+/// ```no_run
+/// use corering::task::Wait;
+///
+/// # async fn f() {
+/// for task in corering::task::all() {
+///     for wait in &task.waits_for {
+///         if let Wait::Operation { name, descriptor } = wait {
+///             println!("task {}: {name} on {descriptor:?}", task.id);
+///         }
+///     }
+/// }
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Wait {
+    /// An operation that the kernel has not completed.
+    Operation {
+        /// The kernel's name in lower case, without `IORING_OP_`: "recv", "accept", "waitid".
+        name: &'static str,
+        /// The descriptor that it works on, if it works on one.
+        descriptor: Option<i32>,
+    },
+    /// A timer, which fires after this long.
+    Timer(Duration),
+    /// The end of another task.
+    Task(Id),
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Wait::Operation {
+                name,
+                descriptor: Some(descriptor),
+            } => write!(f, "{name} on descriptor {descriptor}"),
+            Wait::Operation { name, .. } => f.write_str(name),
+            Wait::Timer(left) => write!(f, "a timer in {left:?}"),
+            Wait::Task(id) => write!(f, "task {id}"),
+        }
+    }
+}
+
+/// Says who waits for what beside tasks. It only lends the wakers, of which the listing looks at
+/// the address.
+pub(crate) type WhoWaits = fn(tell: &mut dyn FnMut(&Waker, Wait));
 
 /// What is known of a live task; made by [`all`](super::all).
 ///
@@ -56,6 +107,12 @@ pub struct TaskInfo {
     pub state: TaskState,
     /// The task whose end it waits for, if it awaits a [`JoinHandle`](super::JoinHandle) itself.
     pub joins: Option<Id>,
+    /// What it waits for: operations of the kernel, timers, the task that it joins. Several where
+    /// it waits for the first of them; also what it asked for in a call that was dropped since,
+    /// where the resource goes on with it ([`recv`](crate::net::TcpStream::recv), say). A task that
+    /// waits and has nothing here waits for another one or for a thread: a channel, a lock, a
+    /// notification.
+    pub waits_for: Vec<Wait>,
     /// The type of its future. An `async fn` is called by its path, with `{{async_fn_env#0}}` or
     /// the like behind it; which, is the compiler's choice and no promise.
     pub future: &'static str,
@@ -75,8 +132,13 @@ impl fmt::Display for TaskInfo {
             TaskState::Ready => write!(f, ", ready")?,
             TaskState::Waiting => write!(f, ", waiting")?,
         }
-        if let Some(id) = self.joins {
-            write!(f, " for task {id}")?;
+        let mut word = " for";
+        for wait in &self.waits_for {
+            write!(f, "{word} {wait}")?;
+            word = " or";
+        }
+        if self.waits_for.is_empty() && self.state == TaskState::Waiting {
+            write!(f, " for another task or thread (a channel, a lock, ..)")?;
         }
         write!(f, ": {}", self.future)?;
         match self.spawned_at {
@@ -162,6 +224,8 @@ pub(crate) type OnPanic = Arc<dyn Fn(&TaskPanic) + Send + Sync>;
 pub(crate) struct Hooks {
     /// Every spawn notes its place.
     pub(crate) track: bool,
+    /// Who waits for the kernel or a timer; asked by a listing only.
+    pub(crate) who_waits: Option<WhoWaits>,
     /// How long a poll may take, and the clock (both in nanoseconds).
     pub(crate) stall: Option<(u64, fn() -> u64)>,
     pub(crate) on_stall: Option<OnStall>,

@@ -62,7 +62,7 @@ pub(crate) use executor::{EnterGuard, Executor};
 pub use id::Id;
 pub(crate) use inbox::Unpark;
 pub(crate) use info::Hooks;
-pub use info::{Stall, TaskInfo, TaskPanic, TaskState};
+pub use info::{Stall, TaskInfo, TaskPanic, TaskState, Wait};
 pub use join::{AbortHandle, JoinHandle};
 pub use join_set::JoinSet;
 pub(crate) use join_set::Joined;
@@ -183,7 +183,8 @@ pub fn current_name() -> Option<Arc<str>> {
     executor::current_name()
 }
 
-/// The live tasks of this core, the oldest first; empty outside of a runtime.
+/// The live tasks of this core, the oldest first, with what each waits for; empty outside of a
+/// runtime.
 ///
 /// The future that `block_on` was given is no task and is not listed. It looks at every task, so it
 /// is for people who look at a program, not for each request. To see another core's, ask there:

@@ -134,6 +134,14 @@ impl Heap {
         }
     }
 
+    /// Who waits, and until when.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (&Waker, u64)> {
+        self.nodes.iter().filter_map(|node| {
+            let waker = self.entries[node.index as usize].waker.as_ref();
+            waker.map(|waker| (waker, node.deadline))
+        })
+    }
+
     fn release(&mut self, index: u32) -> Option<Waker> {
         let entry = &mut self.entries[index as usize];
         entry.generation = entry.generation.wrapping_add(1);

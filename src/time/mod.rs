@@ -43,6 +43,7 @@ use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 /// The timers of one core.
 #[derive(Clone, Default)]
@@ -64,6 +65,18 @@ impl Timers {
              inside `Runtime::block_on`, `corering::block_on` or a function marked \
              `#[corering::main]`",
         )
+    }
+
+    /// Tells who waits for a timer of the thread's current core, and for how long yet. `tell` only
+    /// looks at the waker: the timers are borrowed.
+    pub(crate) fn tell_who_waits(mut tell: impl FnMut(&Waker, Duration)) {
+        let Some(timers) = CURRENT.with_borrow(Option::clone) else {
+            return;
+        };
+        let now = now();
+        for (waker, deadline) in timers.0.borrow().waiting() {
+            tell(waker, Duration::from_nanos(deadline.saturating_sub(now)));
+        }
     }
 
     /// The nearest deadline, in nanoseconds of the clock.

@@ -5,8 +5,9 @@
 //! 2. Nothing of the core is borrowed while a hook runs, a token is cancelled or a note dropped.
 
 use super::{Core, Executor, with_current};
-use crate::task::info::{Note, Stall, TaskInfo, TaskPanic, TaskState};
+use crate::task::info::{Note, Stall, TaskInfo, TaskPanic, TaskState, Wait};
 use crate::task::raw::{BUSY, DONE, NOTED, QUEUED, RawTask, drop_caught};
+use crate::task::waker;
 use crate::task::{CancellationToken, Id, JoinError, JoinHandle};
 use std::cell::RefMut;
 use std::collections::HashMap;
@@ -139,8 +140,24 @@ impl Core {
             next = unsafe { task.header() }.live_next.get();
         }
         let joins = self.who_joins_whom(&tasks);
+        let mut waits = self.who_waits();
         let oldest = tasks.into_iter().rev().take(most);
-        oldest.map(|task| self.info(task, &joins)).collect()
+        oldest
+            .map(|task| self.info(task, &joins, &mut waits))
+            .collect()
+    }
+
+    /// What tasks wait for beside each other, by their address.
+    fn who_waits(&self) -> HashMap<*const (), Vec<Wait>> {
+        let mut waits: HashMap<_, Vec<Wait>> = HashMap::new();
+        if let Some(ask) = self.hooks.who_waits {
+            ask(&mut |waker, wait| {
+                if let Some(task) = waker::task_of(waker) {
+                    waits.entry(task).or_default().push(wait);
+                }
+            });
+        }
+        waits
     }
 
     /// Who awaits whose handle: the waker that a handle has left names the task that polled it.
@@ -158,7 +175,16 @@ impl Core {
         joins
     }
 
-    fn info(&self, task: RawTask, joins: &HashMap<*const (), Id>) -> TaskInfo {
+    fn info(
+        &self,
+        task: RawTask,
+        joins: &HashMap<*const (), Id>,
+        waits: &mut HashMap<*const (), Vec<Wait>>,
+    ) -> TaskInfo {
+        let address = task.as_ptr().cast_const().cast();
+        let joins = joins.get(&address).copied();
+        let mut waits_for = waits.remove(&address).unwrap_or_default();
+        waits_for.extend(joins.map(Wait::Task));
         // SAFETY: what is in the list is `LIVE`, which keeps it.
         let header = unsafe { task.header() };
         let state = if header.is(BUSY) {
@@ -174,7 +200,8 @@ impl Core {
             id: header.id(),
             name: note.and_then(|note| note.name.clone()),
             state,
-            joins: joins.get(&task.as_ptr().cast_const().cast()).copied(),
+            joins,
+            waits_for,
             future: header.type_name(),
             spawned_at: note.and_then(|note| note.spawned_at),
         }
