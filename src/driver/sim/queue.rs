@@ -218,7 +218,13 @@ impl State {
         self.post_one(core, user_data, [result, flags as i32], false);
     }
 
-    fn post_one(&mut self, core: usize, user_data: u64, [result, flags]: [i32; 2], stale: bool) {
+    pub(super) fn post_one(
+        &mut self,
+        core: usize,
+        user_data: u64,
+        [result, flags]: [i32; 2],
+        stale: bool,
+    ) {
         self.idle_turns = 0;
         self.note(core, "  completes", result.into(), user_data as i64);
         let full = self.is_full(core);
