@@ -84,7 +84,7 @@ pub use crate::driver::sim::{__Timespec, __clock_gettime, __getrandom};
 pub use crate::driver::sim::{Faults, GuardAlloc};
 pub use control::Control;
 pub use link::Link;
-pub use seeds::seeds;
+pub use seeds::{seeds, weighted_seeds};
 
 use crate::driver::sim::{Next, World};
 use control::Order;

@@ -15,8 +15,8 @@ use std::rc::Rc;
 both!(
     g01_half_close,
     g02_rst_on_recv,
-    g05_partial_send,
-    g06_vectored_partial,
+    g05_partial_send / 20,
+    g06_vectored_partial / 5,
     g07_read_exact,
     g21_frame_limits,
     i01_max_connections,

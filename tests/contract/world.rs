@@ -63,13 +63,14 @@ pub(crate) fn real<F: Future<Output = ()>>(path: &'static str, body: impl FnOnce
     });
 }
 
-/// Runs a body in the simulation, for many seeds, on a host of its own.
+/// Runs a body in the simulation, for many seeds, on a host of its own. Of the seeds that
+/// scripts/sim asks for, a body that costs as much as `weight` others runs the first in `weight`.
 #[cfg(feature = "sim")]
-pub(crate) fn simulated<F>(body: impl Fn(World) -> F + Send + Sync)
+pub(crate) fn simulated<F>(weight: u64, body: impl Fn(World) -> F + Send + Sync)
 where
     F: Future<Output = ()> + 'static,
 {
-    corering::sim::seeds(0..SEEDS, |sim| {
+    corering::sim::weighted_seeds(weight, 0..SEEDS, |sim| {
         let host = sim.host("here").boot(|_core| async {});
         let world = World {
             dir: PathBuf::from("/"),
@@ -80,9 +81,12 @@ where
     });
 }
 
-/// Makes two tests of each body of the module: on the real ring, and in the simulation.
+/// Makes two tests of each body of the module: on the real ring, and in the simulation, there with
+/// the weight behind the name, if any.
 macro_rules! both {
-    ($($name:ident),* $(,)?) => {$(
+    (@weight) => { 1 };
+    (@weight $weight:literal) => { $weight };
+    ($($name:ident $(/ $weight:literal)?),* $(,)?) => {$(
         mod $name {
             #[test]
             fn real() {
@@ -92,7 +96,7 @@ macro_rules! both {
             #[cfg(feature = "sim")]
             #[test]
             fn simulated() {
-                crate::world::simulated(super::$name);
+                crate::world::simulated(both!(@weight $($weight)?), super::$name);
             }
         }
     )*};
