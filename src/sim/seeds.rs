@@ -1,6 +1,7 @@
 //! Many runs, one for each seed, each on a thread of its own.
 
 use super::{Faults, Sim};
+use std::io::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -92,7 +93,9 @@ fn chosen(weight: u64, range: Range<u64>) -> Range<u64> {
     if some < count {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("a test");
-        println!("{name}: {some} seeds instead of {count}, one costs as much as {weight}");
+        // Not to be captured with the test's own output.
+        let told = format!("{name}: {some} seeds for {count}, one costs as much as {weight}\n");
+        let _ = std::io::stderr().write_all(told.as_bytes());
     }
     first..first.saturating_add(some)
 }
