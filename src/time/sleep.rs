@@ -133,7 +133,7 @@ mod tests {
                 let mut nap = Box::pin(sleep(Duration::from_millis(1)));
                 futures::future::poll_immediate(nap.as_mut()).await;
                 // The timer is set; now it was too soon by this much.
-                nap.deadline = nap.deadline + later;
+                nap.deadline += later;
                 nap.await;
             });
             sim.finish();

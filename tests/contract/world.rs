@@ -1,6 +1,6 @@
 //! Where a case runs: on the real ring, or on a host of a simulation.
 
-use crate::harness::{Case, Rng};
+use crate::harness::{Case, Census, Rng};
 use corering::Metrics;
 use corering::net::{TcpListener, TcpStream};
 use corering::time::{sleep, timeout};
@@ -38,6 +38,11 @@ impl World {
         self.simulated
     }
 
+    /// The process' descriptors, if those are the body's.
+    pub(crate) fn census(&self) -> Option<Census> {
+        (!self.simulated).then(Census::take)
+    }
+
     /// Nothing was delivered that belonged to nobody; a simulation does that on purpose, and
     /// counts for itself.
     pub(crate) fn nothing_stale(&self) {
@@ -45,10 +50,9 @@ impl World {
     }
 }
 
-/// Runs a body on the real ring, in a child process.
+/// Runs a body on the real ring, in a child process. `path` is the test's own.
 pub(crate) fn real<F: Future<Output = ()>>(path: &'static str, body: impl FnOnce(World) -> F) {
     let (_, name) = path.split_once("::").expect("a path in this crate");
-    let name: &'static str = Box::leak(format!("{name}::real").into_boxed_str());
     Case::new(name).quarantine().seconds(120).run(|| {
         let name = name.replace("::", "-");
         let dir = std::env::temp_dir().join(format!("corering-{name}-{}", std::process::id()));
@@ -90,7 +94,7 @@ macro_rules! both {
         mod $name {
             #[test]
             fn real() {
-                crate::world::real(module_path!(), super::$name);
+                crate::world::real(concat!(module_path!(), "::real"), super::$name);
             }
 
             #[cfg(feature = "sim")]
@@ -137,6 +141,17 @@ pub(crate) async fn comes_to_rest() {
     }
     let left = Metrics::current().in_flight;
     panic!("{left} operations are still in flight");
+}
+
+/// Nothing more is open than then.
+pub(crate) async fn closes_come_to_an_end(then: &Census) {
+    for _ in 0..500 {
+        if then.added().is_empty() {
+            return;
+        }
+        sleep(5 * MS).await;
+    }
+    panic!("descriptors were leaked: {:?}", then.added());
 }
 
 /// The output of what must end soon.
