@@ -72,6 +72,7 @@ impl State {
         let mut left = taken;
         while left > 0 {
             left -= self.submit_next(core).min(left);
+            self.settle_at_once();
         }
         self.settle();
         self.run_deferred(core);
@@ -195,6 +196,7 @@ impl State {
             let chosen = *self.cores[core].poked.iter().nth(at).expect("counted");
             self.cores[core].poked.remove(&chosen);
             self.run_op(core, chosen);
+            self.settle_at_once();
         }
     }
 
