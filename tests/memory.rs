@@ -302,55 +302,6 @@ fn a11_bytes_contract() {
     });
 }
 
-#[test]
-fn a12_odd_sizes() {
-    Case::new("a12_odd_sizes").run(|| {
-        runtime().block_on(async {
-            let (mut ours, mut theirs) = half().await;
-            theirs.write_all(b"x").expect("sent");
-            assert_eq!(ours.read(&mut []).await.expect("nothing"), 0);
-            let (result, buf) = ours.read_owned(Vec::new()).await;
-            assert_eq!((result.expect("nothing"), buf.len()), (0, 0));
-            ours.read_exact(&mut []).await.expect("nothing");
-            let mut one = [0];
-            ours.read_exact(&mut one).await.expect("it was not lost");
-            assert_eq!(&one, b"x");
-            assert_eq!(ours.write(&[]).await.expect("nothing"), 0);
-            ours.write_all(&[]).await.expect("nothing");
-            assert_eq!(ours.write_vectored(&[]).await.expect("nothing"), 0);
-            ours.send_all(Vec::new()).await.0.expect("nothing");
-            assert_eq!(ours.send(Vec::new()).await.0.expect("nothing"), 0);
-            let (result, _) = ours.send_vectored(Vec::<Vec<u8>>::new()).await;
-            assert_eq!(result.expect("nothing"), 0);
-            ours.flush().await.expect("nothing");
-            // More pieces than one call takes.
-            let pieces: Vec<Vec<u8>> = (0..1_025u32).map(|i| vec![i as u8]).collect();
-            let (result, pieces) = ours.send_vectored(pieces).await;
-            assert_eq!((result.expect("sent"), pieces.len()), (1_024, 1_025));
-            let slices: Vec<_> = pieces
-                .iter()
-                .map(|piece| std::io::IoSlice::new(piece))
-                .collect();
-            assert_eq!(ours.write_vectored(&slices).await.expect("taken"), 1_025);
-            ours.flush().await.expect("sent");
-            let mut all = vec![0; 1_024 + 1_025];
-            theirs.read_exact(&mut all).expect("received");
-            assert!(
-                all[..1_024]
-                    .iter()
-                    .enumerate()
-                    .all(|(i, &byte)| byte == i as u8)
-            );
-            assert!(
-                all[1_024..]
-                    .iter()
-                    .enumerate()
-                    .all(|(i, &byte)| byte == i as u8)
-            );
-        });
-    });
-}
-
 /// A buffer without memory of its own: three gigabytes of zeros, mapped without a page behind.
 struct Sparse(*const u8, usize);
 
@@ -572,39 +523,6 @@ fn a15_runtime_lost_with_a_read_in_flight() {
                 alloc::verify();
             }
         });
-}
-
-#[test]
-fn k01_recycled_bytes() {
-    Case::new("k01_recycled_bytes").run(|| {
-        let mut runtime = Runtime::builder()
-            .recv_buffers(2, 4096)
-            .build()
-            .expect("io_uring");
-        runtime.block_on(async {
-            let secret = b"SECRET".repeat(700);
-            for _ in 0..20 {
-                let (mut ours, mut theirs) = half().await;
-                theirs.write_all(&secret[..4096]).expect("sent");
-                let mut all = vec![0; 4096];
-                ours.read_exact(&mut all).await.expect("read");
-                drop((ours, theirs));
-                let (mut ours, mut theirs) = half().await;
-                theirs.write_all(b"1").expect("sent");
-                let mut chunk = ours.recv().await.expect("read").expect("a byte");
-                assert_eq!(&chunk[..], b"1");
-                assert!(!format!("{chunk:?}{ours:?}").contains("SECRET"));
-                let empty = chunk.split_to(0);
-                assert!(empty.is_empty() && chunk.len() == 1);
-                chunk.truncate(4096);
-                assert_eq!(chunk.len(), 1);
-                assert!(panic_of(|| chunk.split_to(2)).is_some());
-                theirs.write_all(b"2").expect("sent");
-                let (result, buf) = ours.read_owned(Vec::with_capacity(4096)).await;
-                assert_eq!((result.expect("read"), &buf[..]), (1, &b"2"[..]));
-            }
-        });
-    });
 }
 
 /// In steady state a message costs no allocation, neither on the wire's side nor in a task.

@@ -196,8 +196,8 @@ async fn socket_step(stream: &mut Option<TcpStream>, what: u64, pause: Duration)
         }
         4 => said(this.shutdown(Shutdown::Write).await),
         5 => said(this.shutdown(Shutdown::Both).await),
-        // The pause: a simulated loopback takes its time, a real one none, so what is sent and
-        // dropped at one moment arrives here before the drop and there after it.
+        // The pause: both kernels close a socket in their own time, and what is sent meanwhile
+        // arrives before the close on one and after it on the other.
         6 => {
             sleep(pause).await;
             this.set_zero_linger().expect("set");

@@ -14,7 +14,7 @@ use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
 use futures::StreamExt;
 use harness::net::{half, listener, pair, pair_of, reset, small_pair};
-use harness::{Case, Census, Rng, check_coded, coded, coded_bytes};
+use harness::{Case, Census, Rng, check_coded, coded_bytes};
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::time::Duration;
@@ -23,60 +23,6 @@ const MS: Duration = Duration::from_millis(1);
 
 fn runtime() -> Runtime {
     Runtime::builder().build().expect("io_uring works here")
-}
-
-#[test]
-fn g01_half_close() {
-    Case::new("g01_half_close").run(|| {
-        runtime().block_on(async {
-            for how in 0..3 {
-                let (mut ours, peer) = pair().await;
-                let mut peer = peer.into_std().await.expect("idle");
-                let thread = std::thread::spawn(move || {
-                    peer.write_all(b"question").expect("sent");
-                    peer.shutdown(Shutdown::Write).expect("shut down");
-                    let mut all = Vec::new();
-                    peer.read_to_end(&mut all)
-                        .expect("an orderly end, no reset");
-                    all
-                });
-                let mut question = Vec::new();
-                while let Some(chunk) = ours.recv().await.expect("read") {
-                    question.extend_from_slice(&chunk);
-                }
-                assert_eq!(question, b"question");
-                for _ in 0..3 {
-                    assert_eq!(ours.read(&mut [0; 9]).await.expect("the end stays"), 0);
-                    assert!(ours.fill_buf().await.expect("the end stays").is_empty());
-                }
-                let answer = coded_bytes(1, 0, 1 << 20);
-                match how {
-                    0 => {
-                        ours.write_all(&answer).await.expect("written");
-                        drop(ours);
-                    }
-                    1 => {
-                        ours.send_all(answer).await.0.expect("sent");
-                        ours.shutdown(Shutdown::Write).await.expect("shut down");
-                        ours.shutdown(Shutdown::Write).await.expect("twice is fine");
-                        let error = ours.write(b"x").await.expect_err("shut down");
-                        assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-                    }
-                    _ => {
-                        let (read, mut write) = ours.into_split();
-                        write.write_all(&answer).await.expect("written");
-                        drop((write, read));
-                    }
-                }
-                while !thread.is_finished() {
-                    sleep(MS).await;
-                }
-                let all = thread.join().expect("no panic");
-                assert_eq!(all.len(), 1 << 20);
-                check_coded(1, 0, &all);
-            }
-        });
-    });
 }
 
 /// The read side alone: what comes afterwards is not for us, and the write side still works.
@@ -148,146 +94,6 @@ fn g04_no_sigpipe() {
                 drop(ours);
                 sleep(MS).await;
             }
-        });
-    });
-}
-
-#[test]
-fn g05_partial_send() {
-    const LEN: usize = 12 << 20;
-    Case::new("g05_partial_send").seconds(60).run(|| {
-        runtime().block_on(async {
-            for how in 0..3 {
-                let (mut ours, peer) = small_pair().await;
-                let mut peer = peer.into_std().await.expect("idle");
-                let thread = std::thread::spawn(move || {
-                    let mut room = vec![0; 100_000];
-                    let mut at = 0u64;
-                    loop {
-                        let n = peer.read(&mut room).expect("received");
-                        if n == 0 {
-                            return at;
-                        }
-                        for (place, byte) in (at..).zip(&room[..n]) {
-                            assert_eq!(*byte, coded(2, place), "byte {place}");
-                        }
-                        at += n as u64;
-                    }
-                });
-                let bytes = coded_bytes(2, 0, LEN);
-                match how {
-                    0 => ours.write_all(&bytes).await.expect("written"),
-                    1 => ours.send_all(bytes).await.0.expect("sent"),
-                    _ => {
-                        let mut rest = bytes;
-                        while !rest.is_empty() {
-                            let (result, lent) = ours.send_zc(rest).await;
-                            if result
-                                .as_ref()
-                                .is_err_and(|error| error.kind() == ErrorKind::Unsupported)
-                            {
-                                let rest = lent.await;
-                                ours.send_all(rest).await.0.expect("sent");
-                                break;
-                            }
-                            let n = result.expect("sent");
-                            rest = lent.await.split_off(n);
-                        }
-                    }
-                }
-                drop(ours);
-                while !thread.is_finished() {
-                    sleep(MS).await;
-                }
-                assert_eq!(thread.join().expect("no panic"), LEN as u64, "way {how}");
-            }
-        });
-    });
-}
-
-#[test]
-fn g06_vectored_partial() {
-    Case::new("g06_vectored_partial").seconds(60).run(|| {
-        let mut rng = Rng::new();
-        runtime().block_on(async {
-            let (mut ours, peer) = small_pair().await;
-            let mut peer = peer.into_std().await.expect("idle");
-            let thread = std::thread::spawn(move || {
-                let mut all = Vec::new();
-                peer.read_to_end(&mut all).expect("received");
-                all
-            });
-            let mut at = 0;
-            for _ in 0..60 {
-                let pieces = rng.below(1_300);
-                let mut bufs = Vec::new();
-                let mut end = at;
-                for _ in 0..pieces {
-                    let len = match rng.below(20) {
-                        0 => 5_000,
-                        1..6 => 0,
-                        _ => rng.below(60),
-                    };
-                    bufs.push(coded_bytes(6, end, len as usize));
-                    end += len;
-                }
-                let n = if rng.once_in(2) {
-                    let slices: Vec<_> = bufs.iter().map(|buf| IoSlice::new(buf)).collect();
-                    ours.write_vectored(&slices).await.expect("written")
-                } else {
-                    ours.send_vectored(bufs).await.0.expect("sent")
-                };
-                assert!(at + n as u64 <= end);
-                at += n as u64;
-            }
-            drop(ours);
-            while !thread.is_finished() {
-                sleep(MS).await;
-            }
-            let all = thread.join().expect("no panic");
-            assert_eq!(all.len() as u64, at);
-            check_coded(6, 0, &all);
-        });
-    });
-}
-
-#[test]
-fn g07_read_exact() {
-    Case::new("g07_read_exact").run(|| {
-        runtime().block_on(async {
-            let (mut ours, mut theirs) = half().await;
-            theirs.set_nodelay(true).expect("set");
-            let thread = std::thread::spawn(move || {
-                for at in 0..500 {
-                    theirs.write_all(&[coded(7, at)]).expect("sent");
-                    if at % 10 == 0 {
-                        std::thread::sleep(Duration::from_micros(100));
-                    }
-                }
-                theirs
-            });
-            let mut at = 0;
-            for len in [1, 7, 64, 128, 200] {
-                let mut bytes = vec![0; len];
-                ours.read_exact(&mut bytes).await.expect("read");
-                check_coded(7, at, &bytes);
-                at += len as u64;
-            }
-            let theirs = thread.join().expect("no panic");
-            drop(theirs);
-            // 100 bytes are left; what was read until the end is in the buffer.
-            let mut bytes = vec![0; 150];
-            let error = ours.read_exact(&mut bytes).await.expect_err("the end");
-            assert_eq!(error.kind(), ErrorKind::UnexpectedEof);
-            assert!(error.to_string().contains("100 of 150"), "{error}");
-            check_coded(7, at, &bytes[..100]);
-            let (mut ours, mut theirs) = half().await;
-            theirs.write_all(b"part").expect("sent");
-            sleep(2 * MS).await;
-            reset(theirs);
-            let mut bytes = [0; 9];
-            let error = ours.read_exact(&mut bytes).await.expect_err("a reset");
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         });
     });
 }

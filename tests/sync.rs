@@ -36,12 +36,14 @@ fn both<Fut: Future<Output = ()> + 'static>(name: &'static str, body: fn() -> Fu
     Case::new(name).run(|| {
         let runtime = Runtime::builder().cores(2).pin(false).build();
         runtime.expect("io_uring works here").block_on(body());
-        #[cfg(feature = "sim")]
+    });
+    #[cfg(feature = "sim")]
+    if !Case::is_child() {
         corering::sim::seeds(0..50, |sim: &mut corering::sim::Sim| {
             let host = sim.host("host").cores(2).boot(|_core| async {});
             sim.block_on(&host, body());
         });
-    });
+    }
 }
 
 /// Random choices that a simulation's seed decides: it decides std's hashing too.

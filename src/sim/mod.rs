@@ -44,10 +44,10 @@
 //! - **Machines** ([`Sim::host`]) of one or several cores, with addresses, descriptors, a disk.
 //!   They can be [killed](Control::kill), lose their [power](Control::power_loss), and
 //!   [boot](Control::restart) again.
-//! - **The network**: TCP as byte pipes with buffers, segments, latency, half-close and resets; UDP
-//!   with loss, duplicates and other orders; Unix sockets; [links](Link),
-//!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
-//!   what is sent.
+//! - **The network**: TCP as byte pipes with buffers, segments, latency (the loopback has none with
+//!   some seeds), half-close and resets; UDP with loss, duplicates and other orders; Unix sockets;
+//!   [links](Link), [partitions](Control::partition) in one direction or both, links that
+//!   [hold](Control::clog) what is sent.
 //! - **Disks**: what was written and not synced is lost, kept or torn at 512 bytes when the power
 //!   goes, or was written back by the kernel meanwhile; names are durable once their directory is
 //!   synced; full disks, failed syncs.
@@ -67,8 +67,7 @@
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
 //! `SO_KEEPALIVE`, out-of-band data, pipes and devices are not simulated, nor are child processes
-//! and the standard streams: asked for, they give `Unsupported`. The loopback takes its time, where
-//! Linux hands over at once. All hosts of a world share the
+//! and the standard streams: asked for, they give `Unsupported`. All hosts of a world share the
 //! program's statics.
 
 mod control;
@@ -84,7 +83,7 @@ pub use crate::driver::sim::{__Timespec, __clock_gettime, __getrandom};
 pub use crate::driver::sim::{Faults, GuardAlloc};
 pub use control::Control;
 pub use link::Link;
-pub use seeds::seeds;
+pub use seeds::{seeds, weighted_seeds};
 
 use crate::driver::sim::{Next, World};
 use control::Order;

@@ -1,6 +1,7 @@
 //! Many runs, one for each seed, each on a thread of its own.
 
 use super::{Faults, Sim};
+use std::io::Write;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -14,10 +15,31 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 ///
 /// Each seed has a thread of its own, so that what the program keeps per thread begins anew.
 ///
+/// A test that costs far more than others holds up a run of many seeds: it says so with
+/// [`weighted_seeds`].
+///
 /// # Panics
 /// As `test` does.
 pub fn seeds(range: Range<u64>, test: impl Fn(&mut Sim) + Send + Sync) {
-    for seed in chosen(range) {
+    weighted_seeds(1, range, test);
+}
+
+/// As [`seeds`], for a test of which one seed costs as much time as `weight` seeds of others: of
+/// the seeds that `CORERING_SEEDS` asks for it runs the first in `weight`, and prints how many
+/// those are. The range itself is not divided, nor is `CORERING_SEED`.
+///
+/// ```
+/// // With `CORERING_SEEDS=1000@500` these would be the 50 seeds from 500 on.
+/// corering::sim::weighted_seeds(20, 0..2, |sim| {
+///     let host = sim.host("alone").boot(|_core| async {});
+///     sim.block_on(&host, async { /* thousands of operations */ });
+/// });
+/// ```
+///
+/// # Panics
+/// As `test` does, and if `weight` is 0.
+pub fn weighted_seeds(weight: u64, range: Range<u64>, test: impl Fn(&mut Sim) + Send + Sync) {
+    for seed in chosen(weight, range) {
         let run = || {
             let mut sim = Sim::with_faults(seed, Faults::swarm(seed));
             let result = catch_unwind(AssertUnwindSafe(|| test(&mut sim)));
@@ -51,7 +73,7 @@ fn is_replay() -> bool {
     std::env::var_os("CORERING_SEED").is_some()
 }
 
-fn chosen(range: Range<u64>) -> Range<u64> {
+fn chosen(weight: u64, range: Range<u64>) -> Range<u64> {
     let number = |text: &str| text.trim().parse::<u64>().ok();
     let variable = |name: &str| std::env::var(name).ok();
     if let Some(seed) = variable("CORERING_SEED").as_deref().and_then(number) {
@@ -64,8 +86,16 @@ fn chosen(range: Range<u64>) -> Range<u64> {
         Some((count, first)) => (number(count), number(first)),
         None => (number(&text), Some(range.start)),
     };
-    match (count, first) {
-        (Some(count), Some(first)) => first..first.saturating_add(count),
-        _ => panic!("CORERING_SEEDS is {text:?}: it must be a count, or count@first"),
+    let (Some(count), Some(first)) = (count, first) else {
+        panic!("CORERING_SEEDS is {text:?}: it must be a count, or count@first");
+    };
+    let some = count.div_ceil(weight);
+    if some < count {
+        let thread = std::thread::current();
+        let name = thread.name().unwrap_or("a test");
+        // Not to be captured with the test's own output.
+        let told = format!("{name}: {some} seeds for {count}, one costs as much as {weight}\n");
+        let _ = std::io::stderr().write_all(told.as_bytes());
     }
+    first..first.saturating_add(some)
 }

@@ -50,6 +50,7 @@ mod bounded_semaphore;
 mod chan;
 mod channel;
 mod condvar;
+mod ends;
 mod error;
 mod event;
 pub mod local;

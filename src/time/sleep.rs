@@ -116,3 +116,32 @@ impl Drop for Sleep {
         self.unset();
     }
 }
+
+#[cfg(all(test, feature = "sim"))]
+mod tests {
+    use super::*;
+    use crate::sim::Sim;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    /// A simulation looks at every timer that fires.
+    #[test]
+    fn an_early_timer_is_caught() {
+        let run = |later: Duration| {
+            let mut sim = Sim::new(1);
+            let host = sim.host("here").boot(|_core| async {});
+            sim.block_on(&host, async move {
+                let mut nap = Box::pin(sleep(Duration::from_millis(1)));
+                futures::future::poll_immediate(nap.as_mut()).await;
+                // The timer is set; now it was too soon by this much.
+                nap.deadline += later;
+                nap.await;
+            });
+            sim.finish();
+        };
+        run(Duration::ZERO);
+        let early = catch_unwind(AssertUnwindSafe(|| run(Duration::from_secs(1))));
+        let panic = early.expect_err("a timer was early");
+        let text = panic.downcast::<String>().expect("a text");
+        assert!(text.contains("a timer has fired early"), "{text}");
+    }
+}

@@ -1,10 +1,11 @@
 //! C: what is given up throws nothing away, and asks nothing of the kernel that was not begun.
 
 use crate::harness::{Rng, check_coded, coded_bytes};
-use crate::world::{MS, World, comes_to_rest, listener, pair, soon};
+use crate::world::{MS, World, closes_come_to_an_end, comes_to_rest, listener, pair, soon};
 use corering::net::{TcpListener, TcpStream};
 use corering::time::{sleep, timeout};
 use corering::{Metrics, fs, spawn};
+use futures::FutureExt;
 use futures::future::{Either, select};
 use std::io::ErrorKind;
 use std::pin::pin;
@@ -13,7 +14,9 @@ use std::time::Duration;
 both!(
     c01_never_polled,
     c02_accept_select_no_loss,
-    c04_recv_timeout_keeps_bytes
+    c04_read_owned_that_did_nothing_leaves_nothing,
+    c04_recv_timeout_keeps_bytes,
+    c06_open_is_given_up,
 );
 
 async fn c01_never_polled(world: World) {
@@ -24,6 +27,7 @@ async fn c01_never_polled(world: World) {
     ours.read_exact(&mut [0]).await.expect("read");
     sleep(100 * MS).await;
     let before = Metrics::current();
+    let census = world.census();
     let path = world.dir.join("never");
     for _ in 0..100 {
         drop(ours.recv());
@@ -48,6 +52,8 @@ async fn c01_never_polled(world: World) {
     }
     let after = Metrics::current();
     assert_eq!(after.operations, before.operations);
+    let added = census.map(|census| census.added());
+    assert_eq!(added.unwrap_or_default(), Vec::<String>::new());
     let missing = fs::metadata(&path).await.expect_err("nothing was created");
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     // And it still works.
@@ -62,6 +68,7 @@ async fn c01_never_polled(world: World) {
 async fn c02_accept_select_no_loss(world: World) {
     let mut rng = world.rng();
     let (listener, address) = listener().await;
+    let census = world.census();
     let mut dropped = 0u32;
     for round in 0..world.rounds(1_500, 60) as u32 {
         let mut client = TcpStream::connect(address).await.expect("connected");
@@ -79,6 +86,9 @@ async fn c02_accept_select_no_loss(world: World) {
         assert_eq!(u32::from_le_bytes(name), round, "in their order");
     }
     println!("{dropped} accepts were dropped");
+    if let Some(census) = census {
+        closes_come_to_an_end(&census).await;
+    }
     drop(listener);
     comes_to_rest().await;
 }
@@ -154,4 +164,63 @@ async fn c04_recv_timeout_keeps_bytes(world: World) {
     }
     assert_eq!(at, len);
     assert!(soon(ours.recv()).await.expect("the end").is_none());
+}
+
+/// A `read_owned` that is dropped before it has begun, or into no room, takes nothing and ends
+/// nothing. (Without buffer rings its first step cancels a receive into the heap.)
+async fn c04_read_owned_that_did_nothing_leaves_nothing(_world: World) {
+    async fn send(stream: &mut TcpStream, bytes: &[u8]) {
+        stream.write_all(bytes).await.expect("taken");
+        stream.flush().await.expect("sent");
+    }
+    let (mut ours, mut theirs) = pair().await;
+    assert!(ours.recv().now_or_never().is_none());
+    assert!(ours.read_owned(vec![0; 100]).now_or_never().is_none());
+    send(&mut theirs, b"hello").await;
+    let chunk = ours.recv().await.expect("no error").expect("no end");
+    assert_eq!(chunk[..], b"hello"[..chunk.len()]);
+    send(&mut theirs, b"again").await;
+    sleep(5 * MS).await;
+    let nothing = ours.read_owned(Vec::new());
+    drop(timeout(5 * MS, nothing).await);
+    let mut rest = vec![0; 10 - chunk.len()];
+    ours.read_exact(&mut rest).await.expect("no end");
+    assert_eq!(rest, b"helloagain"[chunk.len()..]);
+    // No receive is armed now: to the kernel, no room and no bytes are the same zero.
+    for bytes_are_there in [false, true] {
+        let (mut ours, mut theirs) = pair().await;
+        if bytes_are_there {
+            send(&mut theirs, b"first").await;
+            sleep(5 * MS).await;
+        }
+        drop(ours.read_owned(Vec::new()).now_or_never());
+        if !bytes_are_there {
+            send(&mut theirs, b"first").await;
+        }
+        let mut rest = [0; 5];
+        ours.read_exact(&mut rest).await.expect("no end");
+        assert_eq!(&rest, b"first");
+    }
+}
+
+/// Whoever gives up an open before it is submitted, before its result has come, or after that:
+/// the file is closed.
+async fn c06_open_is_given_up(world: World) {
+    let path = world.dir.join("opened");
+    let census = world.census();
+    for round in 0..world.rounds(60, 15) {
+        let mut open = Box::pin(fs::File::create(&path));
+        assert!((&mut open).now_or_never().is_none());
+        match round % 3 {
+            0 => {}
+            1 => corering::task::yield_now().await,
+            _ => sleep(5 * MS).await,
+        }
+        drop(open);
+    }
+    comes_to_rest().await;
+    if let Some(census) = census {
+        closes_come_to_an_end(&census).await;
+    }
+    // In the simulation the end of the host looks for open files.
 }

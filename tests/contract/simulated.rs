@@ -4,11 +4,13 @@
 use crate::harness::{Rng, coded_bytes, panic_of};
 use crate::program::{self, Program};
 use crate::world::{MS, listener, pair, pair_of, reset, soon};
+use corering::net::{TcpListener, TcpStream};
 use corering::sim::{Faults, Sim};
+use corering::task::yield_now;
 use corering::time::sleep;
 use corering::{Metrics, fs, spawn};
 use futures::FutureExt;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::rc::Rc;
@@ -97,6 +99,29 @@ fn cancel_once(seed: u64) -> (BTreeSet<i32>, &'static str) {
     (answers, outcome)
 }
 
+/// Signals that interrupt `io_uring_enter` all the time change nothing.
+#[test]
+fn b06_signal_storm() {
+    corering::sim::seeds(0..20, |sim| {
+        let mut faults = Faults::none();
+        faults.enter_interrupted = 0.5;
+        sim.set_faults(faults);
+        let host = sim.host("here").boot(|_core| async {});
+        sim.block_on(&host, async {
+            let (mut ours, mut theirs) = pair().await;
+            for round in 0..20 {
+                ours.send_all(vec![round; 100]).await.0.expect("sent");
+                let mut bytes = [0; 100];
+                theirs.read_exact(&mut bytes).await.expect("received");
+                assert_eq!(bytes, [round; 100]);
+                fs::write("/file", bytes.to_vec()).await.expect("written");
+                assert_eq!(fs::read("/file").await.expect("read"), bytes);
+                sleep(MS).await;
+            }
+        });
+    });
+}
+
 /// Every answer of a cancel, and every end of what it was for; the slot is freed at that end
 /// alone, which every run checks.
 #[test]
@@ -174,6 +199,77 @@ fn l03_determinism() {
         assert_eq!(a, b, "seed {seed}");
     }
     assert_ne!(traced(1), traced(2));
+}
+
+/// A host ends in the midst of operations of every kind: all of them are given back.
+#[test]
+fn e02_the_end_takes_back_what_is_in_flight() {
+    corering::sim::seeds(0..20, |sim| {
+        let host = sim.host("here").boot(|_core| async {});
+        sim.block_on(&host, async {
+            let (listener, address) = listener().await;
+            let (mut ours, mut theirs) = pair_of(&listener, address).await;
+            drop(spawn(async move {
+                let _ = ours.read_owned(vec![0; 100]).await;
+                unreachable!("nothing is sent, and nobody leaves");
+            }));
+            drop(spawn(async move { theirs.recv().await.map(drop) }));
+            drop(spawn(async move { listener.accept().await.map(drop) }));
+            drop(spawn(async { fs::write("/file", vec![1; 100_000]).await }));
+            yield_now().await;
+            assert!(Metrics::current().in_flight > 0);
+        });
+        // The run ends with a complaint where an operation had to be leaked.
+    });
+}
+
+/// Where descriptors have run out, a listener waits: it does not try all the time, and serves
+/// those who have waited.
+#[test]
+fn g10_accept_emfile() {
+    const CLIENTS: u64 = 20;
+    corering::sim::seeds(0..20, |sim| {
+        let (kept, served) = (Rc::new(RefCell::new(Vec::new())), Rc::new(Cell::new(0)));
+        let (place, count) = (kept.clone(), served.clone());
+        let server = sim.host("server").descriptors(12).boot(move |_core| {
+            let (kept, count) = (place.clone(), count.clone());
+            async move {
+                let listener = TcpListener::bind("0.0.0.0:7000").await.expect("bound");
+                loop {
+                    let (stream, _) = listener.accept().await.expect("it does not end");
+                    kept.borrow_mut().push(stream);
+                    count.set(count.get() + 1);
+                }
+            }
+        });
+        let address = (server.address(), 7000);
+        let clients = sim.host("clients").boot(|_core| async {});
+        sim.spawn(&clients, async move {
+            let mut streams = Vec::new();
+            while streams.len() < CLIENTS as usize {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => streams.push(stream),
+                    Err(_) => sleep(MS).await,
+                }
+            }
+            std::future::pending::<()>().await;
+        });
+        sim.run_for(500 * MS);
+        let (taken, before) = (served.get(), sim.operations(&server));
+        assert!(taken > 0 && taken < CLIENTS, "{taken} were accepted");
+        sim.run_for(1_000 * MS);
+        assert_eq!(served.get(), taken);
+        let operations = sim.operations(&server) - before;
+        assert!(operations < 100, "{operations} operations in a second");
+        let (kept, count) = (kept.clone(), served.clone());
+        sim.block_on(&server, async move {
+            while count.get() < CLIENTS {
+                kept.borrow_mut().clear();
+                sleep(10 * MS).await;
+            }
+            kept.borrow_mut().clear();
+        });
+    });
 }
 
 /// What a simulation ends with, whose host does `act`.

@@ -1,6 +1,7 @@
-//! E: tasks end where they ran, and their panics go to whoever joins them. F: the clock.
+//! E: tasks end where they ran, and their panics go to whoever joins them. F: turns and the clock.
 
-use crate::world::{MS, World};
+use crate::world::{MS, World, pair};
+use corering::task::yield_now;
 use corering::time::{Instant, interval, interval_at, sleep, sleep_until, timeout, timeout_at};
 use corering::{Metrics, spawn};
 use futures::FutureExt;
@@ -10,7 +11,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-both!(e10_panic_in_task, f11_timer_order, f12_timer_extremes);
+both!(
+    e10_panic_in_task,
+    f07_yield_loop_vs_io,
+    f11_timer_order,
+    f12_timer_extremes
+);
 
 async fn e10_panic_in_task(_world: World) {
     let sibling = spawn(async {
@@ -32,11 +38,39 @@ async fn e10_panic_in_task(_world: World) {
         let _bomb = Bomb;
         pending::<()>().await
     });
-    corering::task::yield_now().await;
+    yield_now().await;
     bomb.abort();
     assert!(bomb.await.expect_err("aborted").is_panic());
     assert_eq!(sibling.await.expect("untouched"), 1);
     assert_eq!(Metrics::current().panics, 2);
+}
+
+/// A task that is always ready leaves room for the clock and for connections.
+async fn f07_yield_loop_vs_io(_world: World) {
+    const YIELDS_MAX: u64 = 20_000_000;
+    let stop = Rc::new(Cell::new(false));
+    let busy = spawn({
+        let stop = stop.clone();
+        async move {
+            for _ in 0..YIELDS_MAX {
+                if stop.get() {
+                    return true;
+                }
+                yield_now().await;
+            }
+            false
+        }
+    });
+    let (mut ours, mut theirs) = pair().await;
+    for round in 0..3 {
+        sleep(MS / 20).await;
+        ours.send_all(vec![round; 100]).await.0.expect("sent");
+        let mut bytes = [0; 100];
+        theirs.read_exact(&mut bytes).await.expect("received");
+        assert_eq!(bytes, [round; 100]);
+    }
+    stop.set(true);
+    assert!(busy.await.expect("no panic"), "it ran to its end alone");
 }
 
 /// Never early; by deadline, and equal ones in the order in which they were set.

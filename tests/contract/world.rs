@@ -1,6 +1,6 @@
 //! Where a case runs: on the real ring, or on a host of a simulation.
 
-use crate::harness::{Case, Rng};
+use crate::harness::{Case, Census, Rng};
 use corering::Metrics;
 use corering::net::{TcpListener, TcpStream};
 use corering::time::{sleep, timeout};
@@ -38,6 +38,11 @@ impl World {
         self.simulated
     }
 
+    /// The process' descriptors, if those are the body's.
+    pub(crate) fn census(&self) -> Option<Census> {
+        (!self.simulated).then(Census::take)
+    }
+
     /// Nothing was delivered that belonged to nobody; a simulation does that on purpose, and
     /// counts for itself.
     pub(crate) fn nothing_stale(&self) {
@@ -45,10 +50,9 @@ impl World {
     }
 }
 
-/// Runs a body on the real ring, in a child process.
+/// Runs a body on the real ring, in a child process. `path` is the test's own.
 pub(crate) fn real<F: Future<Output = ()>>(path: &'static str, body: impl FnOnce(World) -> F) {
     let (_, name) = path.split_once("::").expect("a path in this crate");
-    let name: &'static str = Box::leak(format!("{name}::real").into_boxed_str());
     Case::new(name).quarantine().seconds(120).run(|| {
         let name = name.replace("::", "-");
         let dir = std::env::temp_dir().join(format!("corering-{name}-{}", std::process::id()));
@@ -63,13 +67,14 @@ pub(crate) fn real<F: Future<Output = ()>>(path: &'static str, body: impl FnOnce
     });
 }
 
-/// Runs a body in the simulation, for many seeds, on a host of its own.
+/// Runs a body in the simulation, for many seeds, on a host of its own. Of the seeds that
+/// scripts/sim asks for, a body that costs as much as `weight` others runs the first in `weight`.
 #[cfg(feature = "sim")]
-pub(crate) fn simulated<F>(body: impl Fn(World) -> F + Send + Sync)
+pub(crate) fn simulated<F>(weight: u64, body: impl Fn(World) -> F + Send + Sync)
 where
     F: Future<Output = ()> + 'static,
 {
-    corering::sim::seeds(0..SEEDS, |sim| {
+    corering::sim::weighted_seeds(weight, 0..SEEDS, |sim| {
         let host = sim.host("here").boot(|_core| async {});
         let world = World {
             dir: PathBuf::from("/"),
@@ -80,19 +85,22 @@ where
     });
 }
 
-/// Makes two tests of each body of the module: on the real ring, and in the simulation.
+/// Makes two tests of each body of the module: on the real ring, and in the simulation, there with
+/// the weight behind the name, if any.
 macro_rules! both {
-    ($($name:ident),* $(,)?) => {$(
+    (@weight) => { 1 };
+    (@weight $weight:literal) => { $weight };
+    ($($name:ident $(/ $weight:literal)?),* $(,)?) => {$(
         mod $name {
             #[test]
             fn real() {
-                crate::world::real(module_path!(), super::$name);
+                crate::world::real(concat!(module_path!(), "::real"), super::$name);
             }
 
             #[cfg(feature = "sim")]
             #[test]
             fn simulated() {
-                crate::world::simulated(super::$name);
+                crate::world::simulated(both!(@weight $($weight)?), super::$name);
             }
         }
     )*};
@@ -133,6 +141,17 @@ pub(crate) async fn comes_to_rest() {
     }
     let left = Metrics::current().in_flight;
     panic!("{left} operations are still in flight");
+}
+
+/// Nothing more is open than then.
+pub(crate) async fn closes_come_to_an_end(then: &Census) {
+    for _ in 0..500 {
+        if then.added().is_empty() {
+            return;
+        }
+        sleep(5 * MS).await;
+    }
+    panic!("descriptors were leaked: {:?}", then.added());
 }
 
 /// The output of what must end soon.

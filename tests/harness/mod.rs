@@ -81,7 +81,7 @@ impl Case {
         for mask in masks {
             println!("{name}: CORERING_MASK={mask}");
             Case::new(name).env("CORERING_MASK", *mask).run(body);
-            if std::env::var_os(CASE).is_some() {
+            if Case::is_child() {
                 return;
             }
         }
@@ -100,6 +100,11 @@ impl Case {
             Ok(name) => panic!("the child for `{name}` was asked to run `{}`", self.name),
             Err(_) => self.watch(),
         }
+    }
+
+    /// Whether this process is a child that runs one case.
+    pub fn is_child() -> bool {
+        std::env::var_os(CASE).is_some()
     }
 
     fn watch(self) {

@@ -68,3 +68,64 @@ impl World {
         complaints.into_iter().next()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::here;
+    use crate::net::UdpSocket;
+    use crate::sim::Sim;
+    use crate::task::yield_now;
+    use crate::time::sleep;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::time::Duration;
+
+    /// The word of no operation.
+    const NOBODY: u64 = u64::MAX;
+
+    /// What a simulation says to one more completion, while a datagram socket waits: of that wait,
+    /// or of nobody; made up as a fault, or without a reason.
+    fn said_to(nobody: bool, made_up: bool) -> Option<String> {
+        let run = AssertUnwindSafe(|| {
+            let mut sim = Sim::new(1);
+            let host = sim.host("here").boot(|_core| async {});
+            sim.block_on(&host, async move {
+                drop(crate::task::spawn(async {
+                    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("bound");
+                    drop(socket.recv_from(&mut [0; 9]).await);
+                }));
+                sleep(Duration::from_millis(1)).await;
+                {
+                    let world = here().world;
+                    let mut state = world.0.borrow_mut();
+                    let waiting = state.cores[0].ops.values().next().expect("it waits");
+                    let word = if nobody {
+                        NOBODY
+                    } else {
+                        waiting.sqe.user_data
+                    };
+                    state.post_one(0, word, [-libc::EIO, 0], made_up);
+                }
+                for _ in 0..9 {
+                    yield_now().await;
+                }
+            });
+        });
+        let panic = catch_unwind(run).err()?;
+        Some(*panic.downcast::<String>().expect("a text"))
+    }
+
+    #[test]
+    fn a_completion_of_nobody_is_caught() {
+        let text = said_to(true, false).expect("nobody waits for it");
+        let counts = "1 completions belonged to no operation, and 0 were made up";
+        assert!(text.contains(counts), "{text}");
+        assert_eq!(said_to(true, true), None, "a fault that is harmless");
+    }
+
+    #[test]
+    fn a_made_up_completion_that_was_believed_is_caught() {
+        let text = said_to(false, true).expect("an operation was ended by it");
+        let counts = "0 completions belonged to no operation, and 1 were made up";
+        assert!(text.contains(counts), "{text}");
+    }
+}

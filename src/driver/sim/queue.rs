@@ -72,6 +72,7 @@ impl State {
         let mut left = taken;
         while left > 0 {
             left -= self.submit_next(core).min(left);
+            self.settle_at_once();
         }
         self.settle();
         self.run_deferred(core);
@@ -196,6 +197,7 @@ impl State {
             let chosen = *self.cores[core].poked.iter().nth(at).expect("counted");
             self.cores[core].poked.remove(&chosen);
             self.run_op(core, chosen);
+            self.settle_at_once();
         }
     }
 
@@ -219,7 +221,13 @@ impl State {
         self.post_one(core, user_data, [result, flags as i32], false);
     }
 
-    fn post_one(&mut self, core: usize, user_data: u64, [result, flags]: [i32; 2], stale: bool) {
+    pub(super) fn post_one(
+        &mut self,
+        core: usize,
+        user_data: u64,
+        [result, flags]: [i32; 2],
+        stale: bool,
+    ) {
         self.idle_turns = 0;
         self.note(core, "  completes", result.into(), user_data as i64);
         let full = self.is_full(core);

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) dice: Dice,
     pub(super) trace: Trace,
     pub(super) net: Net,
+    /// The loopback hands over at once, before the next entry is taken: a draw of the seed.
+    instant: bool,
     pub(super) hosts: Vec<Host>,
     pub(super) cores: Vec<Core>,
     pub(super) names: BTreeMap<String, Vec<IpAddr>>,
@@ -175,10 +177,16 @@ impl State {
     pub(super) fn new(seed: u64, faults: Faults) -> State {
         let mut rng = Rng::new(seed);
         let library = Rng::new(seed ^ 0x4C49_4252);
+        let mut net = Net::new();
+        let instant = Rng::new(seed ^ 0x4C4F_4F50).chance(0.3);
+        if instant {
+            net.set_loopback_instant();
+        }
         State {
             changes_max: 8 << rng.below(10),
             now: BEGIN_NANOS,
-            net: Net::new(),
+            net,
+            instant,
             rng,
             library,
             dice: Dice::new(faults),
@@ -238,6 +246,13 @@ impl State {
             self.happen(event);
         }
         self.settle();
+    }
+
+    /// As [`settle`](State::settle), where the loopback waits for nothing.
+    pub(super) fn settle_at_once(&mut self) {
+        if self.instant {
+            self.settle();
+        }
     }
 
     /// Lets the network move, and pokes those who wait for what has moved.

@@ -19,6 +19,11 @@ impl Net {
         self.links.set_default(link);
     }
 
+    /// What a host sends to itself arrives at once, as on Linux; otherwise soon.
+    pub(crate) fn set_loopback_instant(&mut self) {
+        self.links.set_instant();
+    }
+
     /// The link from one host to another, in this direction only; to itself it is the loopback.
     pub(crate) fn set_link(&mut self, from: HostId, to: HostId, link: Link) {
         self.links.set((from, to), link);

@@ -39,10 +39,10 @@ impl Default for Link {
 }
 
 impl Link {
-    /// Traffic that does not leave its host: 1 to 10 µs.
-    fn local() -> Link {
+    /// Traffic that does not leave its host: 1 to 10 µs, or no time at all.
+    fn local(instant: bool) -> Link {
         Link {
-            latency: (1_000, 10_000),
+            latency: if instant { (0, 0) } else { (1_000, 10_000) },
             ..Link::default()
         }
     }
@@ -71,7 +71,7 @@ impl Links {
     pub(super) fn new() -> Links {
         Links {
             remote: Link::default(),
-            local: Link::local(),
+            local: Link::local(false),
             own: BTreeMap::new(),
             partitioned: BTreeSet::new(),
             clogged: BTreeSet::new(),
@@ -79,6 +79,10 @@ impl Links {
             last_datagram: BTreeMap::new(),
             held: BTreeMap::new(),
         }
+    }
+
+    pub(super) fn set_instant(&mut self) {
+        self.local = Link::local(true);
     }
 
     pub(super) fn set_default(&mut self, link: Link) {
