@@ -1,0 +1,3 @@
+//! Runs the comparison and writes its tables.
+
+fn main() {}
