@@ -31,6 +31,7 @@
 
 mod arguments;
 mod case;
+mod cpus;
 pub mod download;
 pub mod figures;
 pub mod files;
