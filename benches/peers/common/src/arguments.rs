@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::{Case, case, download, files, tasks};
+use crate::{Case, Stop, case, download, files, tasks};
 
 /// What the command line looks like.
 pub(crate) const USAGE: &str = "\
@@ -23,6 +23,25 @@ pub struct Echo {
     pub port: u16,
     /// How many threads may serve.
     pub cores: usize,
+}
+
+impl Echo {
+    /// For contenders whose server is one thread: `unsupported` when it should be more.
+    pub fn single_core(&self) -> Result<(), Stop> {
+        match self.cores {
+            0 | 1 => Ok(()),
+            _ => Err(Stop::unsupported("its server here is one thread")),
+        }
+    }
+
+    /// Whether it is this variant; a name that the contender does not know is `unsupported`.
+    pub fn is_variant(&self, name: &str) -> Result<bool, Stop> {
+        match self.variant.as_str() {
+            "" => Ok(false),
+            variant if variant == name => Ok(true),
+            other => Err(Stop::unsupported(format!("no variant `{other}`"))),
+        }
+    }
 }
 
 /// A file server to be.

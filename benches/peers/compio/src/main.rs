@@ -6,7 +6,7 @@ struct Compio;
 
 impl peer::Contender for Compio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

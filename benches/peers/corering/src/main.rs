@@ -6,7 +6,7 @@ struct Corering;
 
 impl peer::Contender for Corering {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

@@ -6,7 +6,7 @@ struct Epoll;
 
 impl peer::Contender for Epoll {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

@@ -6,7 +6,7 @@ struct Glommio;
 
 impl peer::Contender for Glommio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

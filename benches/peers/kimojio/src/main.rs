@@ -6,7 +6,7 @@ struct Kimojio;
 
 impl peer::Contender for Kimojio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

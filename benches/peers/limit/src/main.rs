@@ -1,12 +1,21 @@
-//! The bare ring, the limit that all are divided by: what it does of the comparison.
+//! The bare ring: the limit that every contender is divided by.
+//!
+//! Its echo server is the very one that `benches/limit` measures the runtime against. Variants: the
+//! ordinary one counts the sends it submits into its wait; `plain` waits for one completion.
 
 mod echo;
+#[path = "../../../limit/pool.rs"]
+#[allow(unsafe_code)] // The yardstick talks to the kernel itself.
+mod pool;
+#[path = "../../../limit/server.rs"]
+#[allow(unsafe_code)]
+mod server;
 
 struct Limit;
 
 impl peer::Contender for Limit {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

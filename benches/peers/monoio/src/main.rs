@@ -6,7 +6,7 @@ struct Monoio;
 
 impl peer::Contender for Monoio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

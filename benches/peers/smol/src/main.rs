@@ -6,7 +6,7 @@ struct Smol;
 
 impl peer::Contender for Smol {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

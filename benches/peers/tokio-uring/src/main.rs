@@ -6,7 +6,7 @@ struct TokioUring;
 
 impl peer::Contender for TokioUring {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 

@@ -6,7 +6,7 @@ struct Tokio;
 
 impl peer::Contender for Tokio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
-        echo::serve(echo)
+        echo::serve(&echo)
     }
 }
 
