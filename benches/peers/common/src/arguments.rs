@@ -36,11 +36,7 @@ impl Echo {
 
     /// Whether it is this variant; a name that the contender does not know is `unsupported`.
     pub fn is_variant(&self, name: &str) -> Result<bool, Stop> {
-        match self.variant.as_str() {
-            "" => Ok(false),
-            variant if variant == name => Ok(true),
-            other => Err(Stop::unsupported(format!("no variant `{other}`"))),
-        }
+        is_variant(&self.variant, name)
     }
 }
 
@@ -71,10 +67,23 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it is this variant; a name that the contender does not know is `unsupported`.
+    pub fn is_variant(&self, name: &str) -> Result<bool, Stop> {
+        is_variant(&self.variant, name)
+    }
+
     /// The full amount of something, scaled, and at least one.
     #[must_use]
     pub fn scaled(&self, full: usize) -> usize {
         ((full as f64 * self.scale) as usize).max(1)
+    }
+}
+
+fn is_variant(variant: &str, name: &str) -> Result<bool, Stop> {
+    match variant {
+        "" => Ok(false),
+        variant if variant == name => Ok(true),
+        other => Err(Stop::unsupported(format!("no variant `{other}`"))),
     }
 }
 

@@ -8,10 +8,10 @@ mod pair;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::{Case, Job};
+use crate::{Case, Job, Stop};
 
 pub use pair::{Bell, Received, channel, on_two_cores, ping, pong};
 
@@ -23,6 +23,8 @@ pub const TOGETHER: usize = 1_000;
 pub const LIVE_TIMERS: usize = 100_000;
 /// No live timer fires while the case runs.
 pub const FAR: Duration = Duration::from_secs(3_600);
+/// How often two cores wake each other.
+pub const ROUND_TRIPS: usize = 50_000;
 /// How long both sides of `wake-spin` look for work before they sleep.
 const SPIN: Duration = Duration::from_micros(100);
 
@@ -90,10 +92,18 @@ pub const CASES: &[Case] = &[
     ),
 ];
 
-/// How long a runtime of this job shall spin before it sleeps. One that cannot is unsupported.
+/// How long a runtime of this job shall spin before it sleeps.
 #[must_use]
 pub fn spin(job: &Job) -> Option<Duration> {
     (job.case.name == "wake-spin").then_some(SPIN)
+}
+
+/// For runtimes that cannot spin: `unsupported` where they should.
+pub fn no_spin(job: &Job) -> Result<(), Stop> {
+    match spin(job) {
+        None => Ok(()),
+        Some(_) => Err(Stop::unsupported("no option to spin before the sleep")),
+    }
 }
 
 /// When the timer of the number `index` fires: late, and never two at once.
@@ -102,7 +112,38 @@ pub fn far(index: usize) -> Duration {
     FAR + Duration::from_micros(index as u64)
 }
 
+/// Each of so many tasks has returned its number, once.
+pub fn assert_sum(sum: u64, tasks: usize) {
+    let expected: u64 = (0..tasks as u64).sum();
+    assert_eq!(sum, expected, "every task runs once");
+}
+
 /// Polls a timer for the first time, which sets it. Whether it waits.
 pub async fn set(mut timer: Pin<&mut impl Future>) -> bool {
     poll_fn(|context| Poll::Ready(timer.as_mut().poll(context).is_pending())).await
+}
+
+/// Lets others run, for runtimes without a function for it.
+pub fn yield_now() -> YieldNow {
+    YieldNow { yielded: false }
+}
+
+/// The future of [`yield_now`].
+#[derive(Debug)]
+#[must_use]
+pub struct YieldNow {
+    yielded: bool,
+}
+
+impl Future for YieldNow {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.yielded {
+            return Poll::Ready(());
+        }
+        self.yielded = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
 }

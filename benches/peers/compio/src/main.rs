@@ -1,12 +1,18 @@
 //! compio: what it does of the comparison.
 
 mod echo;
+mod runtime;
+mod tasks;
 
 struct Compio;
 
 impl peer::Contender for Compio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

@@ -1,12 +1,18 @@
 //! The runtime of this repository: what it does of the comparison.
 
 mod echo;
+mod runtime;
+mod tasks;
 
 struct Corering;
 
 impl peer::Contender for Corering {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

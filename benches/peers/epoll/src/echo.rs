@@ -140,11 +140,11 @@ fn transient(result: io::Result<usize>) -> io::Result<Option<usize>> {
     }
 }
 
-struct Poll(OwnedFd);
+pub(crate) struct Poll(OwnedFd);
 
 #[allow(unsafe_code)] // The standard library has no epoll.
 impl Poll {
-    fn new() -> io::Result<Self> {
+    pub(crate) fn new() -> io::Result<Self> {
         // SAFETY: the call takes no memory.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -154,7 +154,7 @@ impl Poll {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    fn watch(&self, call: i32, fd: RawFd, events: i32, mark: u64) -> io::Result<()> {
+    pub(crate) fn watch(&self, call: i32, fd: RawFd, events: i32, mark: u64) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: events as u32,
             u64: mark,
@@ -167,10 +167,10 @@ impl Poll {
         Ok(())
     }
 
-    fn wait(&self, events: &mut [libc::epoll_event; EVENTS_MAX]) -> io::Result<usize> {
-        let (fd, start) = (self.0.as_raw_fd(), events.as_mut_ptr());
-        // SAFETY: `start` has room for `EVENTS_MAX` events.
-        let count = unsafe { libc::epoll_wait(fd, start, EVENTS_MAX as i32, -1) };
+    pub(crate) fn wait(&self, events: &mut [libc::epoll_event]) -> io::Result<usize> {
+        let (fd, start, len) = (self.0.as_raw_fd(), events.as_mut_ptr(), events.len());
+        // SAFETY: `start` has room for `len` events.
+        let count = unsafe { libc::epoll_wait(fd, start, len as i32, -1) };
         if count >= 0 {
             return Ok(count as usize);
         }

@@ -1,12 +1,18 @@
 //! kimojio: what it does of the comparison.
 
 mod echo;
+mod runtime;
+mod tasks;
 
 struct Kimojio;
 
 impl peer::Contender for Kimojio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

@@ -10,12 +10,17 @@ mod pool;
 #[path = "../../../limit/server.rs"]
 #[allow(unsafe_code)]
 mod server;
+mod tasks;
 
 struct Limit;
 
 impl peer::Contender for Limit {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

@@ -1,12 +1,18 @@
 //! smol: what it does of the comparison.
 
 mod echo;
+mod runtime;
+mod tasks;
 
 struct Smol;
 
 impl peer::Contender for Smol {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

@@ -1,12 +1,18 @@
 //! tokio-uring: what it does of the comparison.
 
 mod echo;
+mod runtime;
+mod tasks;
 
 struct TokioUring;
 
 impl peer::Contender for TokioUring {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn tasks(&self, job: peer::Job) -> peer::Measured {
+        tasks::measure(&job)
     }
 }
 

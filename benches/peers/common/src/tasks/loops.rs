@@ -1,11 +1,11 @@
 //! The loops of one core, as text that each contender compiles against its runtime.
 
-/// Defines `run`, which carries out every case but `channel`.
+/// Defines `one_core`, which carries out every case of one core.
 ///
-/// The module that it is given has these, of the runtime and nothing around it:
+/// The module that it is given has these, of the runtime and with nothing around it:
 /// ```text
-/// fn block_on(job: &Job, future) -> io::Result<Output>     runs it on this thread
-/// fn spawn(future) -> Handle                               the future's output is a u64
+/// fn block_on(job: &Job, future) -> Result<Output, Stop>     runs it on this thread
+/// fn spawn(future) -> Handle                                 the future's output is a u64
 /// async fn join(handle: Handle) -> u64
 /// async fn yield_now()
 /// fn sleep(duration: Duration) -> impl Future
@@ -15,7 +15,7 @@ macro_rules! task_loops {
     ($runtime:path) => {
         use $runtime as of_runtime;
 
-        fn run(job: &$crate::Job) -> $crate::Measured {
+        fn one_core(job: &$crate::Job) -> $crate::Measured {
             let million = job.scaled(1_000_000);
             let figures = match job.case.name {
                 "spawn-join" => of_runtime::block_on(job, spawn_join(million))?,
@@ -24,7 +24,6 @@ macro_rules! task_loops {
                 "timer-drop" => of_runtime::block_on(job, timer_drop(million))?,
                 "timer-replace" => of_runtime::block_on(job, timer_replace(million))?,
                 "timer-fire" => of_runtime::block_on(job, timer_fire(job.scaled(100_000)))?,
-                "wake" | "wake-spin" => wake(job, job.scaled(50_000))?,
                 other => {
                     let reason = format!("`{other}` is not done");
                     return Err($crate::Stop::unsupported(reason));
@@ -46,7 +45,7 @@ macro_rules! task_loops {
                 }
             }
             let figures = meter.end(tasks as u64);
-            assert_eq!(sum, (0..tasks as u64).sum(), "every task has run once");
+            $crate::tasks::assert_sum(sum, tasks);
             figures
         }
 
@@ -61,7 +60,7 @@ macro_rules! task_loops {
                 sum += of_runtime::join(handle).await;
             }
             let figures = meter.end(tasks as u64);
-            assert_eq!(sum, (0..tasks as u64).sum(), "every task has run once");
+            $crate::tasks::assert_sum(sum, tasks);
             figures
         }
 
@@ -141,11 +140,23 @@ macro_rules! task_loops {
                 sum += of_runtime::join(handle).await;
             }
             let figures = meter.end(sum);
-            assert!(figures.wall_ns >= timers as u64 * 1_000, "a timer was early");
+            assert!(
+                figures.wall_ns >= timers as u64 * 1_000,
+                "a timer was early"
+            );
             figures
         }
+    };
+}
 
-        fn wake(job: &$crate::Job, rounds: usize) -> std::io::Result<$crate::Figures> {
+/// Defines `wake`, which carries out the cases of that name with nothing but the runtime's wakers.
+/// The module that it is given is that of [`task_loops`](crate::task_loops).
+#[macro_export]
+macro_rules! wake_loop {
+    ($runtime:path) => {
+        fn wake(job: &$crate::Job) -> $crate::Measured {
+            use $runtime as of_runtime;
+            let rounds = job.scaled($crate::tasks::ROUND_TRIPS);
             let bells = [$crate::tasks::Bell::new(), $crate::tasks::Bell::new()];
             let [there, back] = bells.clone();
             let ping = move || of_runtime::block_on(job, $crate::tasks::ping(there, back, rounds));

@@ -8,39 +8,46 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
-use crate::{Figures, Meter};
+use crate::{Figures, Measured, Meter, Stop};
 
 /// Runs two functions at once, the first on this thread; returns what both did.
 ///
 /// # Errors
-/// When the process may use fewer than two CPUs. An error of a function ends the process, because
-/// the other one may wait for it.
+/// `unsupported` when the process may use fewer than two CPUs. An error of a function ends the
+/// process, because the other one may wait for it.
 pub fn on_two_cores<A, B: Send>(
-    first: impl FnOnce() -> io::Result<A>,
-    second: impl FnOnce() -> io::Result<B> + Send,
-) -> io::Result<(A, B)> {
+    first: impl FnOnce() -> Result<A, Stop>,
+    second: impl FnOnce() -> Result<B, Stop> + Send,
+) -> Result<(A, B), Stop> {
     let cpus = crate::cpus::allowed()?;
     let [here, there, ..] = cpus[..] else {
-        return Err(io::Error::other("the case needs two CPUs, and may use one"));
+        return Err(Stop::unsupported("the case needs two CPUs"));
     };
     thread::scope(|scope| {
         let second = scope.spawn(move || {
             crate::cpus::pin(there)?;
-            Ok(or_end(second()))
+            Ok::<B, io::Error>(or_end(second()))
         });
         crate::cpus::pin(here)?;
         let first = or_end(first());
-        let second: io::Result<B> = second.join().expect("the other core has not panicked");
+        let second = second.join().expect("the other core has not panicked");
         Ok((first, second?))
     })
 }
 
 /// The value, or the end of the process.
-fn or_end<T>(result: io::Result<T>) -> T {
-    result.unwrap_or_else(|error| {
-        eprintln!("one of two cores: {error}");
-        std::process::exit(1)
-    })
+fn or_end<T>(result: Result<T, Stop>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(stop @ Stop::Unsupported(_)) => {
+            println!("{stop}");
+            std::process::exit(0)
+        }
+        Err(Stop::Failed(error)) => {
+            eprintln!("one of two cores: {error}");
+            std::process::exit(1)
+        }
+    }
 }
 
 /// Counts rings; a task of another core waits for the next. All that is used of the runtime is its
@@ -117,9 +124,9 @@ pub async fn pong(there: Arc<Bell>, back: Arc<Bell>, rounds: usize) {
 /// Those of [`on_two_cores`].
 pub fn channel(
     values: usize,
-    send: impl FnOnce(u64) -> io::Result<()> + Send,
-    receive: impl FnOnce(u64) -> io::Result<Received>,
-) -> io::Result<Figures> {
+    send: impl FnOnce(u64) -> Result<(), Stop> + Send,
+    receive: impl FnOnce(u64) -> Result<Received, Stop>,
+) -> Measured {
     // One more: the first value says that both cores have begun.
     let values = values as u64 + 1;
     let (received, ()) = on_two_cores(|| receive(values), || send(values))?;
