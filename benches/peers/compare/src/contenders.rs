@@ -119,6 +119,13 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         "uvloop",
         &Workload::ALL,
     ),
+    variant(
+        "uvloop, protocol",
+        Kind::Peer,
+        "asyncio_peer.py",
+        "uvloop-protocol",
+        ECHOES,
+    ),
     tool("fio", &[Workload::Files]),
     tool("nginx", &[Workload::ServeFiles]),
     tool("wget", &[Workload::Download]),

@@ -7,9 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use peer::Figures;
-use perf_event::events::Tracepoint;
-use perf_event::{Builder, Counter};
 
+use crate::calls::Calls;
 use crate::child::{Process, Refusal};
 use crate::contenders::Contender;
 use crate::load::{self, Outcome, Plan};
@@ -18,10 +17,11 @@ use crate::table::IDLE_MEMORY;
 use crate::{plan, sys};
 
 const WARM_UP: Duration = Duration::from_millis(100);
-/// The run in which system calls are counted; counting makes each of them dearer, so nothing else
-/// is taken from it.
+/// The run in which system calls are counted.
 const COUNTED: Duration = Duration::from_millis(100);
 const IDLE_CONNECTIONS: usize = 10_000;
+/// How many of them are served at a time.
+const IDLE_BATCH: usize = 100;
 /// After the last idle connection was served, until memory is read.
 const SETTLE: Duration = Duration::from_millis(100);
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -96,6 +96,7 @@ pub(crate) fn run(
         figures.more.insert(name, rate / f64::from(1 << 20));
     }
     if counts_calls && shape.idle == 0 && shape.firehose_bytes == 0 {
+        // Without permission there is no such column; the lines above the table say why.
         if let Ok(calls) = calls_per_request(&process, address, shape) {
             figures.more.insert("system calls".to_string(), calls);
         }
@@ -121,36 +122,19 @@ fn measured(outcome: &Outcome, cpu: Vec<io::Result<Duration>>) -> io::Result<Fig
     Ok(figures)
 }
 
-/// Counts with the kernel's trace point of every system call, thread by thread.
 fn calls_per_request(process: &Process, address: SocketAddr, shape: &Shape) -> io::Result<f64> {
-    let mut counters = Vec::new();
-    for thread in std::fs::read_dir(format!("/proc/{}/task", process.pid()))? {
-        let thread = thread?.file_name();
-        let thread = thread.to_str().and_then(|name| name.parse().ok());
-        let thread = thread.ok_or_else(|| io::Error::other("not the number of a thread"))?;
-        let event = Tracepoint::with_name("raw_syscalls/sys_enter")?;
-        let mut builder = Builder::new(event);
-        builder.observe_pid(thread).any_cpu().include_kernel();
-        counters.push(builder.build()?);
-    }
-    let mut marks = 0;
-    let mut counted: io::Result<()> = Ok(());
+    let mut calls = Calls::of(process.pid())?;
+    let mut marks = Vec::new();
     let outcome = load::run(address, shape.plan(COUNTED), || {
-        let call = if marks == 0 {
-            Counter::enable
+        let is_begin = marks.is_empty();
+        marks.push(if is_begin {
+            calls.enable()
         } else {
-            Counter::disable
-        };
-        marks += 1;
-        let result = counters.iter_mut().try_for_each(call);
-        counted = std::mem::replace(&mut counted, Ok(())).and(result);
+            calls.disable()
+        });
     })?;
-    counted?;
-    let mut calls = 0;
-    for counter in &mut counters {
-        calls += counter.read()?;
-    }
-    Ok(calls as f64 / outcome.requests.max(1) as f64)
+    marks.into_iter().collect::<io::Result<()>>()?;
+    Ok(calls.read()? as f64 / outcome.requests.max(1) as f64)
 }
 
 /// Connections that were served once and are silent.
@@ -165,12 +149,12 @@ impl Idle {
             return Ok(None);
         }
         // The first ones bring what is made once, like buffers that all share.
-        let mut connections = Vec::with_capacity(count + 1);
-        connections.push(served_once(address, 0)?);
+        let mut connections = serve_once(address, 1)?;
         thread::sleep(SETTLE);
         let before = process.own_memory()?;
-        for index in 0..count {
-            connections.push(served_once(address, index)?);
+        while connections.len() <= count {
+            let batch = IDLE_BATCH.min(count + 1 - connections.len());
+            connections.extend(serve_once(address, batch)?);
         }
         thread::sleep(SETTLE);
         let after = process.own_memory()?;
@@ -181,16 +165,23 @@ impl Idle {
     }
 }
 
-fn served_once(address: SocketAddr, index: usize) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    let message = [index as u8; 64];
-    stream.write_all(&message)?;
-    let mut answer = [0; 64];
-    stream.read_exact(&mut answer)?;
-    if answer != message {
-        return Err(io::Error::other("the echo differs"));
+/// Opens connections, sends a message on each and checks the answers.
+fn serve_once(address: SocketAddr, count: usize) -> io::Result<Vec<TcpStream>> {
+    let message = |index: usize| [index as u8; 64];
+    let mut streams = Vec::with_capacity(count);
+    for index in 0..count {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_MAX))?;
+        stream.write_all(&message(index))?;
+        streams.push(stream);
     }
-    Ok(stream)
+    for (index, stream) in streams.iter_mut().enumerate() {
+        let mut answer = [0; 64];
+        stream.read_exact(&mut answer)?;
+        if answer != message(index) {
+            return Err(io::Error::other("the echo differs"));
+        }
+    }
+    Ok(streams)
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Stdio};
 
+use crate::calls;
 use crate::network::Network;
 use crate::options::Options;
 use crate::sys;
@@ -37,10 +38,7 @@ pub(crate) fn describe(options: &Options, network: &Network) -> Vec<(String, Str
                 sys::LOAD_CPU
             ),
         ),
-        (
-            "system calls",
-            "the kernel's trace point of all of them, over a short run of its own".to_string(),
-        ),
+        ("system calls", calls::describe()),
     ];
     let row = |(name, value): (&str, String)| (name.to_string(), value);
     rows.into_iter().map(row).collect()

@@ -14,6 +14,7 @@
 //! 4. A failure stands in the table; it does not stop the comparison.
 
 mod accept;
+mod calls;
 mod child;
 mod contenders;
 mod echo;

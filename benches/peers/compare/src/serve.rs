@@ -96,7 +96,7 @@ pub(crate) fn document(object: &Object, options: &Options) -> io::Result<Context
 
 /// Bytes that differ from object to object and from place to place.
 fn write_object(path: &std::path::Path, seed: usize, bytes: usize) -> io::Result<()> {
-    let mut state = (seed as u64 + 1) * 0x9e37_79b9_7f4a_7c15;
+    let mut state = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut file = io::BufWriter::with_capacity(1 << 20, fs::File::create(path)?);
     let mut left = bytes;
     while left > 0 {
