@@ -36,6 +36,7 @@ pub mod download;
 pub mod figures;
 pub mod files;
 mod measure;
+mod poll;
 pub mod serve;
 pub mod tasks;
 
@@ -47,6 +48,7 @@ pub use arguments::{Echo, Job, ServeFiles};
 pub use case::Case;
 pub use figures::{Figures, Latency};
 pub use measure::Meter;
+pub use poll::Poll;
 
 use arguments::Call;
 

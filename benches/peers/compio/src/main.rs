@@ -1,6 +1,9 @@
 //! compio: what it does of the comparison.
 
+mod disk;
+mod download;
 mod echo;
+mod files;
 mod runtime;
 mod tasks;
 
@@ -9,6 +12,14 @@ struct Compio;
 impl peer::Contender for Compio {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn download(&self, job: peer::Job) -> peer::Measured {
+        download::measure(&job)
+    }
+
+    fn files(&self, job: peer::Job) -> peer::Measured {
+        files::measure(&job)
     }
 
     fn tasks(&self, job: peer::Job) -> peer::Measured {

@@ -6,8 +6,9 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::AsRawFd;
 
+use peer::Poll;
 use slab::Slab;
 
 const EVENTS_MAX: usize = 256;
@@ -137,47 +138,5 @@ fn transient(result: io::Result<usize>) -> io::Result<Option<usize>> {
             Ok(None)
         }
         Err(error) => Err(error),
-    }
-}
-
-pub(crate) struct Poll(OwnedFd);
-
-#[allow(unsafe_code)] // The standard library has no epoll.
-impl Poll {
-    pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the call takes no memory.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: the descriptor is new, and nobody else owns it.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
-    }
-
-    pub(crate) fn watch(&self, call: i32, fd: RawFd, events: i32, mark: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: events as u32,
-            u64: mark,
-        };
-        // SAFETY: the event lives until the call returns; the kernel copies it.
-        let result = unsafe { libc::epoll_ctl(self.0.as_raw_fd(), call, fd, &raw mut event) };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    }
-
-    pub(crate) fn wait(&self, events: &mut [libc::epoll_event]) -> io::Result<usize> {
-        let (fd, start, len) = (self.0.as_raw_fd(), events.as_mut_ptr(), events.len());
-        // SAFETY: `start` has room for `len` events.
-        let count = unsafe { libc::epoll_wait(fd, start, len as i32, -1) };
-        if count >= 0 {
-            return Ok(count as usize);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::Interrupted {
-            return Ok(0);
-        }
-        Err(error)
     }
 }

@@ -5,9 +5,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Instant;
 
 use peer::tasks::ROUND_TRIPS;
-use peer::{Figures, Job, Measured, Meter, Stop};
-
-use crate::echo::Poll;
+use peer::{Figures, Job, Measured, Meter, Poll, Stop};
 
 pub(crate) fn measure(job: &Job) -> Measured {
     match job.case.name {

@@ -3,12 +3,15 @@
 //! Its echo server is the very one that `benches/limit` measures the runtime against. Variants: the
 //! ordinary one counts the sends it submits into its wait; `plain` waits for one completion.
 
+mod download;
 mod echo;
+mod files;
 #[path = "../../../limit/pool.rs"]
 #[allow(unsafe_code)] // The yardstick talks to the kernel itself.
 mod pool;
 #[path = "../../../limit/server.rs"]
-#[allow(unsafe_code)]
+// Written for compilers that have no chains of `let` as well.
+#[allow(unsafe_code, clippy::collapsible_if)]
 mod server;
 mod tasks;
 
@@ -17,6 +20,14 @@ struct Limit;
 impl peer::Contender for Limit {
     fn echo(&self, echo: peer::Echo) -> peer::Served {
         echo::serve(&echo)
+    }
+
+    fn download(&self, job: peer::Job) -> peer::Measured {
+        download::measure(&job)
+    }
+
+    fn files(&self, job: peer::Job) -> peer::Measured {
+        files::measure(&job)
     }
 
     fn tasks(&self, job: peer::Job) -> peer::Measured {
