@@ -30,7 +30,8 @@ pub(crate) struct Plan {
     pub(crate) message_bytes: usize,
     /// Messages under way per connection.
     pub(crate) depth: usize,
-    /// How many bytes one more connection keeps under way, whose latency does not count; 0 for none.
+    /// How many bytes one more connection keeps under way, whose latency does not count; 0 for
+    /// none.
     pub(crate) firehose_bytes: usize,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,

@@ -144,8 +144,8 @@ fn case_table(out: &mut String, case: &CaseRows) {
         .flat_map(|run| run.more.keys().map(String::as_str))
         .collect();
     let mut head = format!(
-        "| | {}s/s (least–most) | CPU µs each (least–most) | to limit | to best peer | p50 µs | p99 \
-         µs | p99.9 µs | peak MiB |",
+        "| | {}s/s (least–most) | CPU µs each (least–most) | to limit | to best peer \
+         | p50 µs | p99 µs | p99.9 µs | peak MiB |",
         case.case.operation
     );
     for name in &more {

@@ -24,7 +24,7 @@ pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
 /// the kernel's workers too, in nanoseconds.
 #[allow(unsafe_code)]
 pub(crate) fn cpu_time(pid: u32) -> io::Result<Duration> {
-    // The clock of another process: see `MAKE_PROCESS_CPUCLOCK` in the kernel; 2 is the scheduler's.
+    // The clock of another process: `MAKE_PROCESS_CPUCLOCK` in the kernel; 2 is the scheduler's.
     let clock = (!(pid as libc::clockid_t) << 3) | 2;
     let mut time = libc::timespec {
         tv_sec: 0,
