@@ -19,6 +19,7 @@ use crate::{plan, sys};
 const WARM_UP: Duration = Duration::from_millis(100);
 /// The run in which system calls are counted.
 const COUNTED: Duration = Duration::from_millis(100);
+const COUNTED_WARM_UP: Duration = Duration::from_millis(20);
 const IDLE_CONNECTIONS: usize = 10_000;
 /// How many of them are served at a time.
 const IDLE_BATCH: usize = 100;
@@ -49,13 +50,13 @@ impl Shape {
         }
     }
 
-    fn plan(&self, measured: Duration) -> Plan {
+    fn plan(&self, warm_up: Duration, measured: Duration) -> Plan {
         Plan {
             connections: self.connections,
             message_bytes: self.bytes,
             depth: self.depth,
             firehose_bytes: self.firehose_bytes,
-            warm_up: WARM_UP,
+            warm_up,
             measured,
         }
     }
@@ -81,7 +82,7 @@ pub(crate) fn run(
     let (process, address) = serve(contender, options)?;
     let idle = Idle::open(&process, address, shape.idle)?;
     let mut cpu = Vec::new();
-    let outcome = load::run(address, shape.plan(options.measured), || {
+    let outcome = load::run(address, shape.plan(WARM_UP, options.measured), || {
         cpu.push(process.cpu());
     })?;
     let mut figures = measured(&outcome, cpu)?;
@@ -125,7 +126,7 @@ fn measured(outcome: &Outcome, cpu: Vec<io::Result<Duration>>) -> io::Result<Fig
 fn calls_per_request(process: &Process, address: SocketAddr, shape: &Shape) -> io::Result<f64> {
     let mut calls = Calls::of(process.pid())?;
     let mut marks = Vec::new();
-    let outcome = load::run(address, shape.plan(COUNTED), || {
+    let outcome = load::run(address, shape.plan(COUNTED_WARM_UP, COUNTED), || {
         let is_begin = marks.is_empty();
         marks.push(if is_begin {
             calls.enable()

@@ -45,6 +45,10 @@ use crate::plan::{Case, Outcome};
 use crate::table::Table;
 
 fn main() -> ExitCode {
+    if std::env::args().any(|word| word == "--help") {
+        println!("{USAGE}");
+        return ExitCode::SUCCESS;
+    }
     let options = match Options::parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(wrong) => {

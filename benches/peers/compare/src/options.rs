@@ -10,7 +10,7 @@ usage: compare [WORKLOAD ..] [OPTION ..]
 workloads: echo, accept, idle, firehose, files, tasks, download, serve-files (all of them)
 options:
   --rounds N        how often each contender runs in each case (5)
-  --seconds S       the measured time of one run of a server (0.4)
+  --seconds S       the measured time of one run of a server (0.3)
   --quick           two short rounds and less work a job, to see where things stand
   --all             all 24 echo cases instead of the 12 of the geometric mean
   --only NAME,..    only contenders whose name begins with one of these
@@ -82,7 +82,7 @@ impl Options {
         let mut options = Self {
             workloads: Vec::new(),
             rounds: 5,
-            measured: Duration::from_millis(400),
+            measured: Duration::from_millis(300),
             all: false,
             only: Vec::new(),
             cases: Vec::new(),
@@ -97,7 +97,7 @@ impl Options {
             match word.as_str() {
                 "--quick" => {
                     options.rounds = 2;
-                    options.measured = Duration::from_millis(200);
+                    options.measured = Duration::from_millis(150);
                     options.scale = 0.25;
                 }
                 "--all" => options.all = true,
