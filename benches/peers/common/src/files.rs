@@ -305,8 +305,8 @@ impl Block {
         Self(Box::new(Page([0; BLOCK_BYTES])))
     }
 
-    /// A block of zeros that lives as long as the process, for runtimes that lend such memory to the
-    /// kernel.
+    /// A block of zeros that lives as long as the process, for runtimes that lend such memory to
+    /// the kernel.
     pub fn leak() -> &'static mut [u8; BLOCK_BYTES] {
         &mut Box::leak(Box::new(Page([0; BLOCK_BYTES]))).0
     }
