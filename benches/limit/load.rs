@@ -46,6 +46,7 @@ pub(crate) struct Outcome {
     /// The fewest and the most requests that one connection was served.
     pub(crate) per_connection: (u64, u64),
     /// What came back through the firehose.
+    #[allow(dead_code)] // Only the driver of the comparison, which shares this file, reads it.
     pub(crate) firehose_bytes: u64,
 }
 
