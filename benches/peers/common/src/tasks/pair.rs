@@ -37,9 +37,12 @@ pub fn on_two_cores<A, B: Send>(
 
 /// The value, or the end of the process.
 fn or_end<T>(result: Result<T, Stop>) -> T {
+    /// Who has it speaks for both: the other one waits here for the end.
+    static SPEAKS: Mutex<()> = Mutex::new(());
     match result {
         Ok(value) => value,
         Err(stop @ Stop::Unsupported(_)) => {
+            let _speaks = SPEAKS.lock();
             println!("{stop}");
             std::process::exit(0)
         }
