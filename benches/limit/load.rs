@@ -30,6 +30,9 @@ pub(crate) struct Plan {
     pub(crate) message_bytes: usize,
     /// Messages under way per connection.
     pub(crate) depth: usize,
+    /// How many bytes one more connection keeps under way, whose latency does not count; 0 for
+    /// none.
+    pub(crate) firehose_bytes: usize,
     pub(crate) warm_up: Duration,
     pub(crate) measured: Duration,
 }
@@ -42,6 +45,9 @@ pub(crate) struct Outcome {
     pub(crate) latency: Histogram,
     /// The fewest and the most requests that one connection was served.
     pub(crate) per_connection: (u64, u64),
+    /// What came back through the firehose.
+    #[allow(dead_code)] // Only the driver of the comparison, which shares this file, reads it.
+    pub(crate) firehose_bytes: u64,
 }
 
 /// Runs the plan on the calling thread; `mark` is called when the measured time begins and ends.
@@ -53,6 +59,7 @@ pub(crate) fn run(address: SocketAddr, plan: Plan, mut mark: impl FnMut()) -> io
     }
     load.latency = Histogram::default();
     let before: Vec<u64> = load.clients.iter().map(|client| client.messages).collect();
+    let firehose_before = load.firehose_received();
     mark();
     let begin = Instant::now();
     while begin.elapsed() < plan.measured {
@@ -60,8 +67,8 @@ pub(crate) fn run(address: SocketAddr, plan: Plan, mut mark: impl FnMut()) -> io
     }
     let elapsed = begin.elapsed();
     mark();
-    let served = load
-        .clients
+    let firehose_bytes = load.firehose_received() - firehose_before;
+    let served = load.clients[..plan.connections]
         .iter()
         .zip(before)
         .map(|(client, before)| client.messages - before);
@@ -76,12 +83,12 @@ pub(crate) fn run(address: SocketAddr, plan: Plan, mut mark: impl FnMut()) -> io
         elapsed,
         latency,
         per_connection: (least, most),
+        firehose_bytes,
     })
 }
 
 struct Load {
     poll: OwnedFd,
-    plan: Plan,
     clients: Vec<Client>,
     pattern: Vec<u8>,
     chunk: Vec<u8>,
@@ -93,6 +100,9 @@ struct Client {
     stream: TcpStream,
     /// Where in the pattern this connection's stream begins.
     offset: usize,
+    message_bytes: u64,
+    /// Whether the latency of its messages counts.
+    is_counted: bool,
     sent: u64,
     received: u64,
     /// Messages that came back whole.
@@ -114,23 +124,24 @@ impl Load {
         let poll = unsafe { OwnedFd::from_raw_fd(poll) };
         let mut load = Self {
             poll,
-            plan,
             clients: Vec::with_capacity(plan.connections),
             pattern: pattern(),
             chunk: vec![0; CHUNK_BYTES],
             latency: Histogram::default(),
             draining: false,
         };
-        for index in 0..plan.connections {
+        let firehoses = usize::from(plan.firehose_bytes > 0);
+        for index in 0..plan.connections + firehoses {
             let stream = TcpStream::connect(address)?;
             stream.set_nodelay(true)?;
             stream.set_nonblocking(true)?;
             // Not every system offers this algorithm; the default is then as good for everybody.
             let _ = socket2::SockRef::from(&stream).set_tcp_congestion(b"cubic");
             load.watch(libc::EPOLL_CTL_ADD, &stream, index, false)?;
-            load.clients.push(Client::new(stream, index, plan.depth));
+            let client = Client::new(stream, index, &plan);
+            load.clients.push(client);
         }
-        for index in 0..plan.connections {
+        for index in 0..load.clients.len() {
             load.write(index)?;
         }
         Ok(load)
@@ -174,14 +185,16 @@ impl Load {
         client.check(&self.chunk[..len], &self.pattern)?;
         client.received += len as u64;
         let now = Instant::now();
-        let whole = client.received / self.plan.message_bytes as u64;
+        let whole = client.received / client.message_bytes;
         while client.messages < whole {
             client.messages += 1;
             let begun = client
                 .begun
                 .pop_front()
                 .expect("an answer has its question");
-            self.latency.record((now - begun).as_nanos() as u64);
+            if client.is_counted {
+                self.latency.record((now - begun).as_nanos() as u64);
+            }
             if !self.draining {
                 client.begun.push_back(now);
             }
@@ -191,9 +204,9 @@ impl Load {
 
     /// Writes what the closed loop allows: `depth` messages beyond the ones that came back.
     fn write(&mut self, index: usize) -> io::Result<()> {
-        let size = self.plan.message_bytes as u64;
         let client = &mut self.clients[index];
-        let allowed = (client.messages + client.begun.len() as u64) * size;
+        let under_way = client.messages + client.begun.len() as u64;
+        let allowed = under_way * client.message_bytes;
         while client.sent < allowed {
             let len = (allowed - client.sent).min(CHUNK_BYTES as u64) as usize;
             let start = client.place(client.sent);
@@ -228,6 +241,11 @@ impl Load {
         }
     }
 
+    fn firehose_received(&self) -> u64 {
+        let firehose = self.clients.iter().find(|client| !client.is_counted);
+        firehose.map_or(0, |client| client.received)
+    }
+
     /// Waits until every message under way is back.
     fn drain(&mut self) -> io::Result<()> {
         self.draining = true;
@@ -243,12 +261,22 @@ impl Load {
 }
 
 impl Client {
-    fn new(stream: TcpStream, index: usize, depth: usize) -> Self {
+    /// The last one, behind the plan's connections, is the firehose: of large messages.
+    fn new(stream: TcpStream, index: usize, plan: &Plan) -> Self {
+        let is_counted = index < plan.connections;
+        let (message_bytes, depth) = if is_counted {
+            (plan.message_bytes, plan.depth)
+        } else {
+            let size = plan.firehose_bytes.min(CHUNK_BYTES);
+            (size, plan.firehose_bytes / size)
+        };
         let begun = VecDeque::from(vec![Instant::now(); depth]);
         let offset = index * 7_919 % PATTERN_BYTES;
         Self {
             stream,
             offset,
+            message_bytes: message_bytes as u64,
+            is_counted,
             sent: 0,
             received: 0,
             messages: 0,

@@ -106,6 +106,7 @@ fn compare(options: &Options) -> io::Result<()> {
                     connections,
                     message_bytes: options.size,
                     depth: options.depth,
+                    firehose_bytes: 0,
                     warm_up: WARM_UP,
                     measured: options.measured,
                 };

@@ -1,0 +1,113 @@
+//! Jobs: a contender does something, measures itself and says what came of it.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use peer::Figures;
+
+use crate::child::{Process, Refusal};
+use crate::contenders::Contender;
+use crate::options::{Options, Workload};
+use crate::serve::Context;
+use crate::sys;
+
+const JOB_MAX: Duration = Duration::from_secs(120);
+
+pub(crate) fn run(
+    contender: &Contender,
+    workload: Workload,
+    case: &peer::Case,
+    options: &Options,
+    context: &Context,
+    checks_bytes: bool,
+) -> Result<Figures, Refusal> {
+    let folder = Folder::empty(&options.work.join("job"))?;
+    let mut arguments = vec![
+        workload.name().to_string(),
+        case.name.to_string(),
+        "--scale".to_string(),
+        options.scale.to_string(),
+    ];
+    if workload != Workload::Tasks {
+        let dir = folder.0.to_string_lossy().into_owned();
+        arguments.extend(["--dir".to_string(), dir]);
+    }
+    if workload == Workload::Download {
+        arguments.extend(["--origin".to_string(), context.url()]);
+    }
+    let cpus: &[usize] = match case.cores {
+        1 => &[sys::PEER_CPU],
+        _ => &[sys::PEER_CPU, sys::LOAD_CPU],
+    };
+    let process = Process::start(contender, &arguments, cpus, options)?;
+    let line = process.answer(JOB_MAX)?;
+    let figures: Figures = serde_json::from_str(&line)
+        .map_err(|error| io::Error::other(format!("`{line}`: {error}")))?;
+    if workload == Workload::Download {
+        check_downloads(case, &folder.0, &figures, context, checks_bytes)?;
+    }
+    Ok(figures)
+}
+
+/// Every object is there with its size and, when asked, with its bytes.
+fn check_downloads(
+    case: &peer::Case,
+    folder: &Path,
+    figures: &Figures,
+    context: &Context,
+    checks_bytes: bool,
+) -> io::Result<()> {
+    let (_, bytes) = peer::download::objects(case);
+    for number in 0..figures.operations {
+        let file = folder.join(number.to_string());
+        let len = fs::metadata(&file)
+            .map_err(|error| io::Error::other(format!("object {number}: {error}")))?
+            .len();
+        if len != bytes as u64 {
+            return Err(io::Error::other(format!("object {number} has {len} bytes")));
+        }
+        let original = context.root.join(case.name).join(number.to_string());
+        if checks_bytes && !is_same(&file, &original)? {
+            return Err(io::Error::other(format!("object {number} differs")));
+        }
+    }
+    Ok(())
+}
+
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let (mut one, mut other) = (fs::File::open(one)?, fs::File::open(other)?);
+    let (mut mine, mut theirs) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let len = one.read(&mut mine)?;
+        if len == 0 {
+            return Ok(other.read(&mut theirs)? == 0);
+        }
+        other.read_exact(&mut theirs[..len])?;
+        if mine[..len] != theirs[..len] {
+            return Ok(false);
+        }
+    }
+}
+
+/// A folder that is empty at first, and gone with this value.
+#[derive(Debug)]
+pub(crate) struct Folder(pub(crate) PathBuf);
+
+impl Folder {
+    pub(crate) fn empty(path: &Path) -> io::Result<Self> {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::create_dir_all(path)?;
+        Ok(Self(path.canonicalize()?))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

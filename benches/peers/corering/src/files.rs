@@ -1,0 +1,3 @@
+//! Files.
+
+peer::file_loops!(crate::runtime, crate::disk);

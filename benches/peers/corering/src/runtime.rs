@@ -1,0 +1,24 @@
+//! The runtime's own calls, for the loops that all contenders share.
+
+use std::future::Future;
+use std::io;
+
+use corering::JoinHandle;
+use peer::{Job, Stop};
+
+pub(crate) use corering::time::sleep;
+pub(crate) use corering::yield_now;
+
+pub(crate) fn block_on<F: Future>(job: &Job, future: F) -> Result<F::Output, Stop> {
+    peer::tasks::no_spin(job)?;
+    let mut runtime = corering::Runtime::new().map_err(io::Error::from)?;
+    Ok(runtime.block_on(future))
+}
+
+pub(crate) fn spawn<F: Future + 'static>(future: F) -> JoinHandle<F::Output> {
+    corering::spawn(future)
+}
+
+pub(crate) async fn join<T>(handle: JoinHandle<T>) -> T {
+    handle.await.expect("no task panics")
+}

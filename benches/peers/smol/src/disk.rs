@@ -1,0 +1,41 @@
+//! `smol::fs`, and for reads and writes at an offset, which it does not have, the pool below it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use peer::files::{Block, Large, create_blocking, read_blocking, stamp_of, write_blocking};
+use smol::unblock;
+
+pub(crate) type File = Arc<std::fs::File>;
+pub(crate) type Buf = Block;
+
+pub(crate) fn block() -> Buf {
+    Block::new()
+}
+
+pub(crate) async fn create(path: PathBuf, contents: Vec<u8>, fsync: bool) -> io::Result<Vec<u8>> {
+    if fsync {
+        return unblock(move || create_blocking(&path, &contents, true).map(|()| contents)).await;
+    }
+    smol::fs::write(path, &contents).await?;
+    Ok(contents)
+}
+
+pub(crate) async fn open(large: &Large) -> io::Result<File> {
+    large.open().map(Arc::new)
+}
+
+pub(crate) async fn write(file: &File, buf: Buf, offset: u64) -> io::Result<Buf> {
+    let file = Arc::clone(file);
+    unblock(move || write_blocking(&file, &buf, offset).map(|()| buf)).await
+}
+
+pub(crate) async fn read(file: &File, mut buf: Buf, offset: u64) -> io::Result<(u64, Buf)> {
+    let file = Arc::clone(file);
+    unblock(move || read_blocking(&file, &mut buf, offset).map(|()| (stamp_of(&buf), buf))).await
+}
+
+pub(crate) async fn close(_file: File) -> io::Result<()> {
+    Ok(())
+}
