@@ -14,8 +14,11 @@ use corering::net::TcpListener;
 use corering::time::sleep;
 use harness::net::listener;
 use harness::{Case, check_coded, coded_bytes};
+use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 const REQUESTS: u64 = 500;
@@ -145,6 +148,43 @@ fn a_peer_that_takes_its_time_gets_everything() {
                     sleep(Duration::from_millis(5)).await;
                 }
                 reading.join().expect("every byte, in order");
+            });
+        });
+}
+
+/// A send that waits for room has completed, what was written meanwhile is about to leave, and then
+/// one more byte is written: it is behind a send that nobody waits for, and leaves all the same.
+#[test]
+fn what_is_written_behind_it_leaves_too() {
+    Case::new("what_is_written_behind_it_leaves_too")
+        .seconds(30)
+        .run(|| {
+            corering::block_on(async {
+                let (listener, address) = listener().await;
+                let mut client = client(address);
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let mut accepted = 0;
+                while let Poll::Ready(n) = futures::poll!(pin!(stream.write(&[7; 10_000]))) {
+                    accepted += n.expect("accepted");
+                    // The kernel takes what it has room for.
+                    corering::yield_now().await;
+                }
+                let (told, all_came) = corering::sync::oneshot();
+                std::thread::spawn(move || {
+                    let mut all = vec![0; accepted + 1];
+                    let read = client.read_exact(&mut all);
+                    let _ = told.send(read.map(|()| all));
+                });
+                // The write that found no room has left its waker.
+                let mut woken = false;
+                poll_fn(|_| match std::mem::replace(&mut woken, true) {
+                    true => Poll::Ready(()),
+                    false => Poll::Pending,
+                })
+                .await;
+                stream.write_all(&[8]).await.expect("there is room");
+                let all = all_came.await.expect("the thread tells").expect("in time");
+                assert_eq!(all.last(), Some(&8));
             });
         });
 }

@@ -338,7 +338,9 @@ impl Driver {
     }
 
     pub(crate) fn try_current() -> Option<Driver> {
-        CURRENT.with_borrow(Option::clone)
+        // A thread that ends may have no thread-locals any more.
+        let current = CURRENT.try_with(|current| current.borrow().clone());
+        current.ok().flatten()
     }
 
     /// Makes this the thread's current driver.

@@ -277,12 +277,13 @@ impl Job {
     }
 
     /// Whether nobody needs to know of the end of what is sent next: no task waits for it, nothing
-    /// follows it, and the stream is still there, whose end would close the socket.
+    /// was written behind it, and the stream is still there, whose end would close the socket.
     fn may_be_silent(&self) -> bool {
         let state = self.queue().borrow();
         self.silence == Silence::No
             && matches!(self.way, Way::Socket)
             && state.waker.is_none()
+            && state.pending.is_empty()
             && !state.then_shutdown
             && Rc::strong_count(self.queue()) > 1
     }

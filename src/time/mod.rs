@@ -70,7 +70,9 @@ impl Timers {
     /// Tells who waits for a timer of the thread's current core, and for how long yet. `tell` only
     /// looks at the waker: the timers are borrowed.
     pub(crate) fn tell_who_waits(mut tell: impl FnMut(&Waker, Duration)) {
-        let Some(timers) = CURRENT.with_borrow(Option::clone) else {
+        // A thread that ends may have no thread-locals any more.
+        let timers = CURRENT.try_with(|current| current.borrow().clone());
+        let Some(timers) = timers.ok().flatten() else {
             return;
         };
         let now = now();

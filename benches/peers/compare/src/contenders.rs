@@ -84,6 +84,13 @@ pub(crate) const CONTENDERS: &[Contender] = &[
     row("epoll loop", Kind::Loop, "peer-epoll"),
     row("corering", Kind::Own, "peer-corering"),
     variant(
+        "corering, copied",
+        Kind::Own,
+        "peer-corering",
+        "recv-write",
+        ECHOES,
+    ),
+    variant(
         "corering, own buffer",
         Kind::Own,
         "peer-corering",

@@ -10,8 +10,8 @@ pub(crate) use corering::time::sleep;
 pub(crate) use corering::yield_now;
 
 pub(crate) fn block_on<F: Future>(job: &Job, future: F) -> Result<F::Output, Stop> {
-    peer::tasks::no_spin(job)?;
-    let mut runtime = corering::Runtime::new().map_err(io::Error::from)?;
+    let builder = corering::Runtime::builder().spin(peer::tasks::spin(job).unwrap_or_default());
+    let mut runtime = builder.build().map_err(io::Error::from)?;
     Ok(runtime.block_on(future))
 }
 
