@@ -19,6 +19,7 @@ use corering::fs::{File, FileReader, OpenOptions, send_file};
 use corering::io::{BufReader, BufWriter};
 use corering::net::{TcpListener, TcpStream, UdpSocket, UnixListener, UnixStream, lookup_host};
 use corering::process::{Command, Stdio};
+use corering::server::Server;
 use corering::signal::{SignalKind, ctrl_c, signal};
 use corering::stdio::stdin;
 use corering::sync::queue::{LifoQueue, PriorityQueue, Queue};
@@ -390,6 +391,13 @@ async fn handle(mut stream: TcpStream, _peer: std::net::SocketAddr) -> io::Resul
     Ok(())
 }
 
+#[cfg(feature = "tls")]
+#[allow(dead_code, reason = "tests/tls.rs runs what it shows")]
+async fn start_tls(connector: corering::tls::TlsConnector, stream: TcpStream) -> io::Result<()> {
+    let stream = connector.connect("example.org", stream).await?;
+    Ok(())
+}
+
 /// The port of a server that echoes.
 async fn start_echo() -> io::Result<u16> {
     let listener = TcpListener::bind(("localhost", 0)).await?;
@@ -459,6 +467,11 @@ async fn datagrams_and_unix_sockets() -> Outcome {
     socket.send_to(b"data", address).await?;
     let (n, from) = socket.recv_from(&mut bytes).await?;
     assert_eq!((&bytes[..n], from), (&b"data"[..], address));
+
+    let listener = TcpListener::bind(("localhost", 0)).await?;
+    let server = Server::start(listener, handle);
+    server.close();
+    server.wait_closed().await?;
 
     let path = free_path("socket");
     let listener = UnixListener::bind(&path)?;
