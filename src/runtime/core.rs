@@ -191,7 +191,7 @@ impl Core {
     fn run_tasks(&self) -> Wait {
         let mut budget = Budget::new(self.config.budget_polls, self.config.budget_micros, now);
         let busy = self.executor.run(&mut budget) || self.executor.root_is_woken();
-        match self.timers.next_deadline() {
+        match self.timers.next_look() {
             _ if busy => Wait::No,
             Some(deadline) => Wait::Until(deadline),
             None => Wait::Forever,

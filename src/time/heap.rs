@@ -60,6 +60,19 @@ impl Heap {
         self.nodes.first().map(|node| node.deadline)
     }
 
+    /// When to look again: at the first deadline, or, if another follows it by at most `slack`, so
+    /// much after the first, to find several due at once.
+    ///
+    /// What comes second is among the first one's children, so a lone timer is told from a crowd
+    /// by four comparisons; timers that share the first deadline make no crowd.
+    pub(super) fn next_look(&self, slack: u64) -> Option<u64> {
+        let first = self.nodes.first()?.deadline;
+        let late = first.saturating_add(slack);
+        let mut seconds = self.nodes[1..].iter().take(CHILDREN);
+        let crowded = seconds.any(|node| node.deadline > first && node.deadline <= late);
+        Some(if crowded { late } else { first })
+    }
+
     pub(super) fn insert(&mut self, deadline: u64, waker: Waker) -> Key {
         let index = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry {

@@ -3,7 +3,9 @@
 //! Every core keeps its timers to itself, in a heap (`heap`); the nearest deadline becomes the
 //! timeout of the loop's one wait, so a timer costs no system call. Rules:
 //! 1. A timer never fires early. On an idle core it fires within the kernel's own precision
-//!    (about 50 µs); on a busy one at the next turn of the loop.
+//!    (about 50 µs), and up to 50 µs later if others follow it so closely: one sleep serves them
+//!    all, where sleeping for each would cost more than firing it. On a busy core it fires at the
+//!    next turn of the loop.
 //! 2. Equal deadlines fire in the order in which they were set.
 //! 3. Any `Duration` is accepted: what lies beyond the clock's range (584 years) is "never".
 //!
@@ -49,6 +51,11 @@ use std::time::Duration;
 #[derive(Clone, Default)]
 pub(crate) struct Timers(Rc<RefCell<Heap>>);
 
+/// How late a timer may be so that one look finds more of them; the kernel's own default for other
+/// sleeps, while waits in `io_uring_enter` have none. Without it 100,000 timers, 4 µs apart, cost
+/// 3.7 µs each, and with it 1.8 (a virtual machine, where setting the clock's alarm costs 20 µs).
+const SLACK_NANOS: u64 = 50_000;
+
 thread_local! {
     static CURRENT: RefCell<Option<Timers>> = const { RefCell::new(None) };
 }
@@ -84,6 +91,11 @@ impl Timers {
     /// The nearest deadline, in nanoseconds of the clock.
     pub(crate) fn next_deadline(&self) -> Option<u64> {
         self.0.borrow().next_deadline()
+    }
+
+    /// When the loop is to look at the timers again.
+    pub(crate) fn next_look(&self) -> Option<u64> {
+        self.0.borrow().next_look(SLACK_NANOS)
     }
 
     /// How many timers are set.

@@ -112,9 +112,30 @@ impl Pair {
         assert_eq!(self.heap.len(), self.model.len());
         let next = self.model.keys().next().map(|&(deadline, _)| deadline);
         assert_eq!(self.heap.next_deadline(), next);
+        self.compare_look(next);
         // A dead key stays dead, although its entry may belong to another timer by now.
         let recent = self.dead.iter().rev().take(4);
         recent.for_each(|&key| assert!(self.heap.poll(key).is_ready()));
+    }
+}
+
+impl Pair {
+    /// The next look is at the first deadline, or a slack later because another is due by then.
+    fn compare_look(&self, first: Option<u64>) {
+        const SLACK: u64 = 100;
+        let look = self.heap.next_look(SLACK);
+        let Some(first) = first else {
+            return assert_eq!(look, None);
+        };
+        let late = first.saturating_add(SLACK);
+        let mut deadlines = self.model.keys().map(|&(deadline, _)| deadline);
+        let crowded = deadlines.any(|deadline| deadline > first && deadline <= late);
+        let alone = self.model.range((first, 0)..=(first, u64::MAX)).count() == 1;
+        match (crowded, alone) {
+            (true, true) => assert_eq!(look, Some(late)),
+            (true, false) => assert!(look == Some(late) || look == Some(first)),
+            (false, _) => assert_eq!(look, Some(first)),
+        }
     }
 }
 
