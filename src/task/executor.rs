@@ -17,6 +17,7 @@ pub(super) use notes::{
     spawn_noted,
 };
 
+use super::blocks::Blocks;
 use super::budget::Budget;
 use super::id::{Id, Ids};
 use super::inbox::{Inbox, Unpark};
@@ -28,6 +29,7 @@ use super::raw::{
 use super::remote::Remote;
 use super::waker;
 use crate::threads::per_thread;
+use std::alloc::Layout;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
@@ -68,6 +70,7 @@ struct Core {
     /// Strong references of `inbox` that no task owns at the moment: a task takes one and brings it
     /// back, so that neither spawn nor free counts atomically.
     spare_inbox_refs: Cell<usize>,
+    blocks: Blocks,
     ids: Ids,
     /// Whose code is running: a live task, for as long as it stands here.
     current: Cell<Option<RawTask>>,
@@ -117,6 +120,7 @@ impl Executor {
             ready_last: Cell::new(None),
             live_first: Cell::new(None),
             spare_inbox_refs: Cell::new(0),
+            blocks: Blocks::new(),
             ids: Ids::default(),
             current: Cell::new(None),
             notes: RefCell::default(),
@@ -323,7 +327,7 @@ impl Core {
         id: Id,
         place: &'static Location<'static>,
     ) -> JoinHandle<F::Output> {
-        let task = RawTask::new(future, self.take_inbox(), id);
+        let task = RawTask::new(future, self.take_inbox(), id, &self.blocks);
         self.count(|stats| {
             stats.spawned += 1;
             stats.live += 1;
@@ -620,17 +624,24 @@ pub(super) fn wake_local(task: RawTask) -> bool {
     })
 }
 
-/// Keeps a task's reference of the inbox for the next task; false if this is not its core's turn.
-pub(super) fn return_inbox(inbox: NonNull<Inbox>) -> bool {
+/// Takes the memory of a task that is gone, and its reference of the inbox, for the next task;
+/// false if this is not its core's turn: then both are still the caller's.
+///
+/// # Safety
+/// As for [`Blocks::keep`].
+pub(super) unsafe fn take_back(block: NonNull<u8>, layout: Layout, inbox: NonNull<Inbox>) -> bool {
     with_current(|core| {
         let Some(core) = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), inbox.as_ptr()))
         else {
             return false;
         };
-        let spare = core.spare_inbox_refs.get();
-        if spare < SPARE_INBOX_REFS_MAX {
-            core.spare_inbox_refs.set(spare + 1);
+        // SAFETY: the caller's promise, word for word.
+        unsafe { core.blocks.keep(block, layout) };
+        match core.spare_inbox_refs.get() {
+            // SAFETY: the task owned this strong reference; `core.inbox` is one more.
+            SPARE_INBOX_REFS_MAX.. => unsafe { Arc::decrement_strong_count(inbox.as_ptr()) },
+            spare => core.spare_inbox_refs.set(spare + 1),
         }
-        spare < SPARE_INBOX_REFS_MAX
+        true
     })
 }

@@ -30,6 +30,7 @@
 
 #[cfg(feature = "hyper")]
 mod affine;
+mod blocks;
 mod budget;
 mod builder;
 mod error;

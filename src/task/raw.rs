@@ -16,12 +16,14 @@
 //! ```
 
 use super::Id;
+use super::blocks::{self, Blocks};
 use super::error::{JoinError, Payload};
 use super::executor;
 use super::inbox::Inbox;
 use super::join::Joiner;
 use super::waker;
 use crate::threads::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::alloc::Layout;
 use std::any::type_name;
 use std::cell::{Cell, UnsafeCell};
 use std::future::Future;
@@ -107,7 +109,7 @@ struct VTable {
     drop_output: unsafe fn(RawTask),
     take_panic: unsafe fn(RawTask) -> Option<JoinError>,
     type_name: fn() -> &'static str,
-    dealloc: unsafe fn(RawTask),
+    layout: Layout,
 }
 
 #[repr(C)]
@@ -130,7 +132,12 @@ pub(super) struct RawTask(NonNull<Header>);
 impl RawTask {
     /// A new task with the owner's reference and the bits `LIVE | JOINED`; takes one strong
     /// reference of `inbox`.
-    pub(super) fn new<F: Future>(future: F, inbox: NonNull<Inbox>, id: Id) -> RawTask {
+    pub(super) fn new<F: Future>(
+        future: F,
+        inbox: NonNull<Inbox>,
+        id: Id,
+        blocks: &Blocks,
+    ) -> RawTask {
         let header = Header {
             refs: AtomicUsize::new(1),
             in_inbox: AtomicBool::new(false),
@@ -149,9 +156,10 @@ impl RawTask {
         let body = UnsafeCell::new(Body {
             future: ManuallyDrop::new(future),
         });
-        let task = Box::into_raw(Box::new(Task { header, body }));
-        // SAFETY: `Box::into_raw` never returns null.
-        RawTask(unsafe { NonNull::new_unchecked(task) }.cast())
+        let task = blocks.take(Layout::new::<Task<F>>()).cast::<Task<F>>();
+        // SAFETY: the block has the layout of this type, and nobody else points to it.
+        unsafe { task.write(Task { header, body }) };
+        RawTask(task.cast())
     }
 
     pub(super) fn from_ptr(header: NonNull<Header>) -> RawTask {
@@ -387,13 +395,17 @@ impl Drop for TaskRef {
 
 /// Frees the memory of a task whose last reference has just gone.
 fn free(task: RawTask) {
-    // SAFETY: the memory stands until `dealloc` below.
+    // SAFETY: the memory stands until the end of this function.
     let header = unsafe { task.header() };
     let inbox = header.inbox;
-    let dealloc = header.vtable.dealloc;
-    // SAFETY: the last reference is gone, and with it every other pointer to the task.
-    unsafe { dealloc(task) };
-    if !executor::return_inbox(inbox) {
+    let layout = header.vtable.layout;
+    // SAFETY: the last reference is gone, and the body is empty (rule 3): the header is all.
+    unsafe { ptr::drop_in_place(task.as_ptr()) };
+    let block = task.0.cast();
+    // SAFETY: the block was allocated with this layout, and this is its last use.
+    if !unsafe { executor::take_back(block, layout, inbox) } {
+        // SAFETY: as above; the core did not take it.
+        unsafe { blocks::release(block, layout) };
         // SAFETY: the task owned this strong reference, and the task is gone.
         unsafe { Arc::decrement_strong_count(inbox.as_ptr()) };
     }
@@ -401,14 +413,16 @@ fn free(task: RawTask) {
 
 /// The functions of tasks that run `F`.
 fn vtable<F: Future>() -> &'static VTable {
-    &VTable {
-        poll: poll::<F>,
-        cancel: cancel::<F>,
-        take_output: take_output::<F>,
-        drop_output: drop_output::<F>,
-        take_panic: take_panic::<F>,
-        type_name: type_name::<F>,
-        dealloc: dealloc::<F>,
+    const {
+        &VTable {
+            poll: poll::<F>,
+            cancel: cancel::<F>,
+            take_output: take_output::<F>,
+            drop_output: drop_output::<F>,
+            take_panic: take_panic::<F>,
+            type_name: type_name::<F>,
+            layout: Layout::new::<Task<F>>(),
+        }
     }
 }
 
@@ -418,7 +432,7 @@ fn vtable<F: Future>() -> &'static VTable {
 /// The task lives and runs `F`.
 unsafe fn body<F: Future>(task: RawTask) -> *mut Body<F> {
     let task = task.as_ptr().cast::<Task<F>>();
-    // SAFETY: the pointer came from a `Box<Task<F>>` that lives; no reference is made.
+    // SAFETY: the pointer is to a `Task<F>` that lives; no reference is made.
     UnsafeCell::raw_get(unsafe { &raw const (*task).body })
 }
 
@@ -431,7 +445,7 @@ unsafe fn poll<F: Future>(task: RawTask) -> Turn {
         // SAFETY: the task is not `DONE`, so the body is the future, and it is `BUSY`, so nobody
         // else touches it.
         let future = unsafe { &mut *body.cast::<F>() };
-        // SAFETY: the future stays in its box until it is dropped there.
+        // SAFETY: the future stays in its block until it is dropped there.
         let future = unsafe { Pin::new_unchecked(future) };
         future.poll(&mut Context::from_waker(&waker))
     }));
@@ -555,12 +569,6 @@ unsafe fn take_panic<F: Future>(task: RawTask) -> Option<JoinError> {
     }
     // SAFETY: the body is an output, which the caller does not use again.
     unsafe { body.read() }.err()
-}
-
-/// Frees a task whose body is empty.
-unsafe fn dealloc<F: Future>(task: RawTask) {
-    // SAFETY: the pointer came from `Box::into_raw` in `RawTask::new`, and this is the last use.
-    drop(unsafe { Box::from_raw(task.as_ptr().cast::<Task<F>>()) });
 }
 
 /// Drops a value; a panic of its destructor is dropped too, and if even that panics, leaked.
