@@ -90,7 +90,7 @@ impl Driver {
         place: &mut starved::Place,
         cx: &mut Context<'_>,
     ) -> Poll<starved::Turn> {
-        if place.is_new() {
+        if !place.is_in_line() {
             bump(&self.0.counters.starved);
             self.with_pool(Group::Streams, |pool| pool.set_wanted(true));
         }

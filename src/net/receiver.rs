@@ -39,13 +39,15 @@ pub(super) struct Receiver {
     /// What was received but not wholly read.
     current: Option<RecvBuf>,
     mode: Mode,
+    /// In the line of those who found no buffer: taken in the mode `InLine`.
+    place: Place,
     eof: bool,
 }
 
 enum Mode {
     /// The multishot receive, armed or not.
     Multi,
-    InLine(Place),
+    InLine,
     Heap(Submit<RecvHeap>),
     /// Until something has come, so that no memory waits for it.
     Ready(Submit<Readiness>),
@@ -60,7 +62,7 @@ impl std::fmt::Debug for Mode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Mode::Multi => "Multi",
-            Mode::InLine(_) => "InLine",
+            Mode::InLine => "InLine",
             Mode::Heap(_) => "Heap",
             Mode::Ready(_) => "Ready",
             Mode::WithFds(_) => "WithFds",
@@ -82,6 +84,7 @@ impl Receiver {
             armed,
             current: None,
             mode: Mode::Multi,
+            place: Place::default(),
             eof: false,
         }
     }
@@ -137,8 +140,8 @@ impl Receiver {
                         return Poll::Ready(Ok(Some(chunk)));
                     }
                 }
-                Mode::InLine(place) => {
-                    let turn = ready!(self.fd.driver().poll_buffers(place, cx));
+                Mode::InLine => {
+                    let turn = ready!(self.fd.driver().poll_buffers(&mut self.place, cx));
                     self.mode = match turn {
                         Turn::Buffers => Mode::Multi,
                         Turn::Heap => self.heap_receive(),
@@ -188,6 +191,7 @@ impl Receiver {
 
     /// What came outside of the multishot receive; nothing is the end.
     fn taken(&mut self, bytes: RecvBuf) -> Option<RecvBuf> {
+        self.place.served();
         self.eof = bytes.is_empty();
         (!self.eof).then_some(bytes)
     }
@@ -197,7 +201,7 @@ impl Receiver {
         let driver = self.fd.driver();
         match driver.with_pool(Group::Streams, |pool| pool.available() > 0) {
             Some(true) => return true,
-            Some(false) => self.mode = Mode::InLine(Place::default()),
+            Some(false) => self.mode = Mode::InLine,
             None => self.mode = self.heap_receive(),
         }
         false
@@ -226,13 +230,16 @@ impl Receiver {
     /// The next chunk of the multishot receive; `None` when something else is to be done first.
     fn poll_multi(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
         match ready!(self.armed.poll_next(cx)) {
-            Some(Received::Data(chunk)) => Poll::Ready(Ok(Some(chunk))),
+            Some(Received::Data(chunk)) => {
+                self.place.served();
+                Poll::Ready(Ok(Some(chunk)))
+            }
             Some(Received::Eof) => {
                 self.eof = true;
                 Poll::Ready(Ok(None))
             }
             Some(Received::Paused { starved: true }) => {
-                self.mode = Mode::InLine(Place::default());
+                self.mode = Mode::InLine;
                 // Nothing follows a completion that says so; the slot is freed by this poll.
                 let _ = self.armed.poll_next(cx);
                 Poll::Ready(Ok(None))
@@ -321,8 +328,8 @@ impl Receiver {
         }
         let settled = match &mut self.mode {
             Mode::Multi => return Poll::Ready(Ok(false)),
-            Mode::InLine(place) => {
-                self.fd.driver().leave_line(place);
+            Mode::InLine => {
+                self.fd.driver().leave_line(&mut self.place);
                 Ok(None)
             }
             Mode::Heap(submit) => {
@@ -391,8 +398,8 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if let Mode::InLine(place) = &mut self.mode {
-            self.fd.driver().leave_line(place);
+        if self.place.is_in_line() {
+            self.fd.driver().leave_line(&mut self.place);
         }
     }
 }
