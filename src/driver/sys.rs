@@ -378,9 +378,10 @@ pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
     sock(fd).shutdown(how)
 }
 
-/// `sendmsg(2)` without waiting: `WouldBlock` where the socket has no room.
-#[cfg(feature = "hyper")]
+/// `sendmsg(2)` without waiting, of the first 1,024 pieces, which is all that the kernel takes at
+/// once: `WouldBlock` where the socket has no room.
 pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    let pieces = &pieces[..pieces.len().min(libc::UIO_MAXIOV as usize)];
     simulated!(is_simulated(fd), sim::calls::send_now(fd, pieces));
     sock(fd).send_vectored_with_flags(pieces, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
 }

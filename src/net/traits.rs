@@ -255,7 +255,7 @@ macro_rules! impl_hyper {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.tx.poll_write_through(cx, &[io::IoSlice::new(buf)])
+                self.tx.poll_write(cx, buf)
             }
 
             fn poll_write_vectored(
@@ -263,7 +263,7 @@ macro_rules! impl_hyper {
                 cx: &mut Context<'_>,
                 bufs: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.tx.poll_write_through(cx, bufs)
+                self.tx.poll_write_vectored(cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {

@@ -191,6 +191,12 @@ impl SendQueue {
         !self.state.borrow().busy
     }
 
+    /// Whether what is sent now would stand behind everything that was accepted.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        let state = self.state.borrow();
+        !state.busy && state.failed.is_none() && !self.fd.driver().is_closed()
+    }
+
     /// Shuts the write side down as soon as everything is sent.
     pub(crate) fn shutdown_when_empty(&self) {
         let mut state = self.state.borrow_mut();

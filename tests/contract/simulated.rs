@@ -175,6 +175,31 @@ fn g11_accept_transient_errors() {
     });
 }
 
+/// What was accepted and could not be sent is missing for good: nothing is sent behind it, however
+/// large it is and by whatever way.
+#[test]
+fn nothing_is_sent_behind_what_failed() {
+    corering::sim::seeds(0..20, |sim| {
+        let host = sim.host("here").boot(|_core| async {});
+        let control = sim.control();
+        sim.block_on(&host, async move {
+            let (mut ours, mut theirs) = pair().await;
+            let mut faults = Faults::none();
+            faults.fail("send", 1, libc::ENOMEM);
+            control.set_faults(faults);
+            ours.write_all(b"lost").await.expect("accepted");
+            sleep(MS).await;
+            for len in [1, 100_000] {
+                let error = ours.write_all(&vec![7; len]).await.expect_err("a hole");
+                assert_eq!(error.raw_os_error(), Some(libc::ENOMEM), "{len} bytes");
+            }
+            drop(ours);
+            let (result, _) = theirs.read_owned(vec![0; 10]).await;
+            assert_eq!(result.expect("the end"), 0);
+        });
+    });
+}
+
 fn traced(seed: u64) -> (u64, u64) {
     let program = Program::random(&mut Rng::from_seed(seed));
     let mut sim = Sim::with_faults(seed, Faults::swarm_with_errors(seed));

@@ -178,7 +178,6 @@ pub(crate) fn peer_addr(fd: &Fd) -> io::Result<SockAddr> {
     with(fd, |state, object| state.net.peer_name(object.socket()?))
 }
 
-#[cfg(feature = "hyper")]
 pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
     let bytes: Vec<u8> = pieces
         .iter()
