@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("driver", &["buf", "threads"]),
     ("op", &["buf", "driver"]),
     ("task", &["threads"]),
-    ("sync", &["threads"]),
+    ("sync", &["task", "threads"]),
     ("time", &["driver"]),
     ("io", &["buf"]),
     ("net", &["buf", "driver", "io", "op", "time"]),

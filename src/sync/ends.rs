@@ -11,7 +11,8 @@ macro_rules! channel_ends {
             let sender = Sender {
                 shared: shared.clone(),
             };
-            (sender, Receiver { shared })
+            let note = crate::task::Note::default();
+            (sender, Receiver { shared, note })
         }
 
         /// Sends values into a [`channel`]. Clones send into the same one.
@@ -304,6 +305,8 @@ macro_rules! channel_ends {
         /// ```
         pub struct Receiver<T> {
             shared: $pointer<$shared<T>>,
+            /// The wait of who polls it without a future of ours.
+            note: crate::task::Note,
         }
 
         impl<T> Receiver<T> {
@@ -313,7 +316,9 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: a value leaves the channel only when it is returned.
             pub async fn recv(&mut self) -> Option<T> {
-                std::future::poll_fn(|cx| self.poll_recv(cx)).await
+                let recv = std::future::poll_fn(|cx| chan::poll_recv(&*self.shared, cx));
+                self.note.clear();
+                crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
             /// Polls for the next value; see [`recv`](Self::recv).
@@ -321,7 +326,9 @@ macro_rules! channel_ends {
                 &mut self,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<T>> {
-                chan::poll_recv(&*self.shared, cx)
+                let polled = chan::poll_recv(&*self.shared, cx);
+                self.note.follow(&polled, $shared::<T>::RECV, 0);
+                polled
             }
 
             /// Waits for values, and appends to `values` what is there, at most `limit` of them.
@@ -331,10 +338,11 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: values leave the channel only when it completes.
             pub async fn recv_many(&mut self, values: &mut Vec<T>, limit: usize) -> usize {
-                std::future::poll_fn(|cx| {
+                let recv = std::future::poll_fn(|cx| {
                     chan::poll_recv_many(&*self.shared, cx, values, limit)
-                })
-                .await
+                });
+                self.note.clear();
+                crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
             /// The next value if there is one.

@@ -8,6 +8,7 @@
 //! 3. A guard gives its turn back by its drop, in a panic too: there is no poison.
 
 use super::semaphore::Semaphore;
+use crate::task::Wait;
 use std::cell::UnsafeCell;
 use std::error::Error;
 use std::fmt;
@@ -112,8 +113,8 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     async fn turn(&self) {
-        let turn = self.line.take(1).await;
-        turn.expect("the line of a mutex is never closed");
+        let turn = self.line.take(|_| Wait::of::<T>("sync::Mutex::lock"), 1);
+        turn.await.expect("the line of a mutex is never closed");
     }
 }
 

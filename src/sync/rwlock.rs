@@ -9,6 +9,7 @@
 
 use super::mutex::TryLockError;
 use super::semaphore::Semaphore;
+use crate::task::Wait;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,6 +17,14 @@ use std::rc::Rc;
 
 /// The permits of a lock; more readers than fit into memory.
 const PERMITS: usize = usize::MAX >> 3;
+
+/// What a wait for so many permits is called.
+fn what<T: ?Sized>(permits: usize) -> Wait {
+    Wait::of::<T>(match permits {
+        PERMITS => "sync::RwLock::write",
+        _ => "sync::RwLock::read",
+    })
+}
 
 /// Guards a value that many read, or one changes, over an `await`. For the tasks of one core.
 ///
@@ -155,8 +164,8 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     async fn turn(&self, permits: usize) {
-        let turn = self.line.take(permits).await;
-        turn.expect("the line of a lock is never closed");
+        let turn = self.line.take(what::<T>, permits);
+        turn.await.expect("the line of a lock is never closed");
     }
 }
 

@@ -8,6 +8,7 @@
 //!    alone, one that is added raises it, one that is forgotten lowers it.
 
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{Noted, Wait, What, noted};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
@@ -78,6 +79,9 @@ impl State {
     }
 }
 
+/// What a wait for its permits is called.
+const WHAT: What = |count| Wait::permits("sync::Semaphore::acquire", count);
+
 impl Semaphore {
     /// A semaphore with so many permits.
     #[must_use]
@@ -114,7 +118,16 @@ impl Semaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire_many(&self, count: usize) -> Result<Permit<'_>, AcquireError> {
-        self.take(count).await?;
+        self.acquire_as(WHAT, count).await
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), and said to be `what`.
+    pub(super) async fn acquire_as(
+        &self,
+        what: What,
+        count: usize,
+    ) -> Result<Permit<'_>, AcquireError> {
+        self.take(what, count).await?;
         Ok(Permit {
             semaphore: self,
             count,
@@ -160,7 +173,16 @@ impl Semaphore {
         self: Rc<Self>,
         count: usize,
     ) -> Result<OwnedPermit, AcquireError> {
-        self.take(count).await?;
+        self.acquire_owned_as(WHAT, count).await
+    }
+
+    /// As [`acquire_many_owned`](Self::acquire_many_owned), and said to be `what`.
+    pub(super) async fn acquire_owned_as(
+        self: Rc<Self>,
+        what: What,
+        count: usize,
+    ) -> Result<OwnedPermit, AcquireError> {
+        self.take(what, count).await?;
         Ok(OwnedPermit {
             semaphore: self,
             count,
@@ -250,13 +272,15 @@ impl Semaphore {
         self.state.borrow().closed.is_some()
     }
 
-    /// Waits for permits; whoever gets them owes them to [`give_back`](Self::give_back).
-    pub(super) fn take(&self, need: usize) -> Acquire<'_> {
-        Acquire {
+    /// Waits for permits; whoever gets them owes them to [`give_back`](Self::give_back). `what`
+    /// says of their number what the wait is for.
+    pub(super) fn take(&self, what: What, need: usize) -> Noted<Acquire<'_>> {
+        let permits = Acquire {
             semaphore: self,
             need,
             ticket: None,
-        }
+        };
+        noted(what, need, permits)
     }
 
     /// As [`take`](Self::take), without waiting.
