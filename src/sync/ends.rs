@@ -145,30 +145,6 @@ macro_rules! channel_ends {
             pub fn strong_count(&self) -> usize {
                 self.shared.with(|state| state.senders())
             }
-
-            /// Values sent and not yet received.
-            #[must_use]
-            pub fn len(&self) -> usize {
-                self.shared.with(|state| state.len())
-            }
-
-            /// Whether [`len`](Self::len) is 0.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// How many values could be sent now.
-            #[must_use]
-            pub fn capacity(&self) -> usize {
-                self.shared.with(|state| state.free())
-            }
-
-            /// The capacity that the channel was made with.
-            #[must_use]
-            pub fn max_capacity(&self) -> usize {
-                self.shared.with(|state| state.capacity())
-            }
         }
 
         impl<T> Clone for Sender<T> {
@@ -186,13 +162,7 @@ macro_rules! channel_ends {
             }
         }
 
-        impl<T> std::fmt::Debug for Sender<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct("Sender")
-                    .field("len", &self.len())
-                    .finish_non_exhaustive()
-            }
-        }
+        crate::sync::ends::counts!(Sender);
 
         /// Room for one value, which goes to the next sender when this is dropped.
         ///
@@ -366,30 +336,6 @@ macro_rules! channel_ends {
                     .with(|state| state.is_closed() || state.senders() == 0)
             }
 
-            /// Values sent and not yet received.
-            #[must_use]
-            pub fn len(&self) -> usize {
-                self.shared.with(|state| state.len())
-            }
-
-            /// Whether [`len`](Self::len) is 0.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// How many values could be sent now.
-            #[must_use]
-            pub fn capacity(&self) -> usize {
-                self.shared.with(|state| state.free())
-            }
-
-            /// The capacity that the channel was made with.
-            #[must_use]
-            pub fn max_capacity(&self) -> usize {
-                self.shared.with(|state| state.capacity())
-            }
-
             /// How many senders the channel has.
             #[must_use]
             pub fn sender_strong_count(&self) -> usize {
@@ -418,9 +364,42 @@ macro_rules! channel_ends {
             }
         }
 
-        impl<T> std::fmt::Debug for Receiver<T> {
+        crate::sync::ends::counts!(Receiver);
+    };
+}
+
+/// What both ends tell of the queue.
+macro_rules! counts {
+    ($end:ident) => {
+        impl<T> $end<T> {
+            /// Values sent and not yet received.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.shared.with(|state| state.len())
+            }
+
+            /// Whether [`len`](Self::len) is 0.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// How many values could be sent now.
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                self.shared.with(|state| state.free())
+            }
+
+            /// The capacity that the channel was made with.
+            #[must_use]
+            pub fn max_capacity(&self) -> usize {
+                self.shared.with(|state| state.capacity())
+            }
+        }
+
+        impl<T> std::fmt::Debug for $end<T> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct("Receiver")
+                f.debug_struct(stringify!($end))
                     .field("len", &self.len())
                     .finish_non_exhaustive()
             }
@@ -428,4 +407,4 @@ macro_rules! channel_ends {
     };
 }
 
-pub(in crate::sync) use channel_ends;
+pub(in crate::sync) use {channel_ends, counts};
