@@ -403,48 +403,6 @@ pub struct Permit<'a> {
     count: usize,
 }
 
-impl Permit<'_> {
-    /// Never gives the permits back.
-    pub fn forget(mut self) {
-        self.semaphore.write_off(std::mem::take(&mut self.count));
-    }
-
-    /// How many permits these are.
-    #[must_use]
-    pub fn num_permits(&self) -> usize {
-        self.count
-    }
-
-    /// Takes `count` of them out; `None` if there are not so many.
-    #[must_use = "permits are given back when they are dropped"]
-    pub fn split(&mut self, count: usize) -> Option<Self> {
-        self.count = self.count.checked_sub(count)?;
-        Some(Permit {
-            semaphore: self.semaphore,
-            count,
-        })
-    }
-
-    /// Takes in the permits of another, so that all are given back at once.
-    ///
-    /// # Panics
-    /// If they are of another semaphore.
-    #[track_caller]
-    pub fn merge(&mut self, mut other: Self) {
-        assert!(
-            std::ptr::eq(self.semaphore, other.semaphore),
-            "permits of different semaphores cannot be merged: keep them apart"
-        );
-        self.count += std::mem::take(&mut other.count);
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
-    }
-}
-
 /// A [`Permit`] that keeps its semaphore alive and can be moved into a task.
 ///
 /// # Examples
@@ -465,47 +423,54 @@ pub struct OwnedPermit {
     count: usize,
 }
 
-impl OwnedPermit {
-    /// Never gives the permits back.
-    pub fn forget(mut self) {
-        self.semaphore.write_off(std::mem::take(&mut self.count));
-    }
+/// What both permits do, the one that borrows its semaphore and the one that keeps it alive.
+macro_rules! permits {
+    ($($permit:ty),*) => {$(
+        impl $permit {
+            /// Never gives the permits back.
+            pub fn forget(mut self) {
+                self.semaphore.write_off(std::mem::take(&mut self.count));
+            }
 
-    /// How many permits these are.
-    #[must_use]
-    pub fn num_permits(&self) -> usize {
-        self.count
-    }
+            /// How many permits these are.
+            #[must_use]
+            pub fn num_permits(&self) -> usize {
+                self.count
+            }
 
-    /// Takes `count` of them out; `None` if there are not so many.
-    #[must_use = "permits are given back when they are dropped"]
-    pub fn split(&mut self, count: usize) -> Option<Self> {
-        self.count = self.count.checked_sub(count)?;
-        Some(OwnedPermit {
-            semaphore: self.semaphore.clone(),
-            count,
-        })
-    }
+            /// Takes `count` of them out; `None` if there are not so many.
+            #[must_use = "permits are given back when they are dropped"]
+            pub fn split(&mut self, count: usize) -> Option<Self> {
+                self.count = self.count.checked_sub(count)?;
+                Some(Self {
+                    semaphore: Clone::clone(&self.semaphore),
+                    count,
+                })
+            }
 
-    /// Takes in the permits of another, so that all are given back at once.
-    ///
-    /// # Panics
-    /// If they are of another semaphore.
-    #[track_caller]
-    pub fn merge(&mut self, mut other: Self) {
-        assert!(
-            Rc::ptr_eq(&self.semaphore, &other.semaphore),
-            "permits of different semaphores cannot be merged: keep them apart"
-        );
-        self.count += std::mem::take(&mut other.count);
-    }
+            /// Takes in the permits of another, so that all are given back at once.
+            ///
+            /// # Panics
+            /// If they are of another semaphore.
+            #[track_caller]
+            pub fn merge(&mut self, mut other: Self) {
+                assert!(
+                    std::ptr::eq(&*self.semaphore, &*other.semaphore),
+                    "permits of different semaphores cannot be merged: keep them apart"
+                );
+                self.count += std::mem::take(&mut other.count);
+            }
+        }
+
+        impl Drop for $permit {
+            fn drop(&mut self) {
+                self.semaphore.give_back(self.count);
+            }
+        }
+    )*};
 }
 
-impl Drop for OwnedPermit {
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
-    }
-}
+permits!(Permit<'_>, OwnedPermit);
 
 /// The semaphore is closed.
 ///
