@@ -92,7 +92,7 @@ fn a_deadlock_says_what_is_waited_for() {
         "deadlock",
         "server/0: first future waits",
         &format!("on TCP {address}:7000 to {address}"),
-        "all else waits for another task",
+        "what waits for the kernel",
     ] {
         assert!(text.contains(part), "no {part:?} in: {text}");
     }

@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("driver", &["buf", "threads"]),
     ("op", &["buf", "driver"]),
     ("task", &["threads"]),
-    ("sync", &["threads"]),
+    ("sync", &["task", "threads"]),
     ("time", &["driver"]),
     ("io", &["buf"]),
     ("net", &["buf", "driver", "io", "op", "time"]),
@@ -48,7 +48,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         "http",
         &["buf", "fs", "io", "net", "server", "sync", "task", "time"],
     ),
-    ("tls", &[]),
+    ("tls", &["io"]),
 ];
 
 /// Rooms that see only the public face: they may also name what `src/lib.rs` re-exports.

@@ -62,6 +62,8 @@
 
 mod buf_reader;
 mod buf_writer;
+#[cfg(any(feature = "tokio-io", all(feature = "hyper", feature = "tls")))]
+mod by_futures;
 mod copy;
 mod duplex;
 mod lines;
@@ -69,6 +71,8 @@ mod owned;
 
 pub use buf_reader::{BufReader, LineTooLong};
 pub use buf_writer::{BufWriter, QueueFull};
+#[cfg(any(feature = "tokio-io", all(feature = "hyper", feature = "tls")))]
+pub(crate) use by_futures::write_by_futures;
 pub use copy::{copy, copy_bidirectional};
 pub use duplex::{DuplexStream, duplex};
 pub use lines::Lines;

@@ -55,13 +55,13 @@
 //! - **[`Faults`]**: what goes wrong, and how often, as plain data.
 //!
 //! # What is checked in every run
-//! Deadlock and livelock, with what waits for the kernel, and on which file or connection; bytes
-//! of every connection conserved; the memory of zero-copy sends unchanged until their
-//! notification; no operation cancelled that nobody gave up, no completion lost or taken for
-//! another's, no timer early; at the end of a host nothing left in flight, no descriptor, no piece
-//! of a receive buffer, no task, no timer. With [`GuardAlloc`] as the test's allocator, memory that
-//! is freed while the kernel has it aborts the test with the operation's name; with
-//! AddressSanitizer it is a report.
+//! Deadlock and livelock, with what each task waits for, be it a lock or a channel, and what waits
+//! for the kernel, on which file or connection; bytes of every connection conserved; the memory of
+//! zero-copy sends unchanged until their notification; no operation cancelled that nobody gave up,
+//! no completion lost or taken for another's, no timer early; at the end of a host nothing left in
+//! flight, no descriptor, no piece of a receive buffer, no task, no timer. With [`GuardAlloc`] as
+//! the test's allocator, memory that is freed while the kernel has it aborts the test with the
+//! operation's name; with AddressSanitizer it is a report.
 //!
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
@@ -505,8 +505,7 @@ impl Inner {
                     text += &format!("{}: is down\n", machine.name);
                 }
             }
-            text += "what waits for the kernel (all else waits for another task: a channel, a \
-                     notification, a lock):\n";
+            text += "what waits for the kernel (what tasks wait for beside it stands with them):\n";
         }
         text + &self.world.describe(TOLD)
     }

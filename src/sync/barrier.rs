@@ -5,6 +5,7 @@
 //! 2. A waiter that is dropped has not arrived: the others wait for another one.
 
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{self, noted};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -53,11 +54,11 @@ impl Barrier {
     /// # Cancel safety
     /// Safe: who is dropped while waiting has not arrived, and another one can take its place.
     pub async fn wait(&self) -> BarrierWaitResult {
-        Wait {
+        let wait = Wait {
             barrier: self,
             ticket: None,
-        }
-        .await
+        };
+        noted(|_| task::Wait::plain("sync::Barrier::wait"), 0, wait).await
     }
 
     /// How many tasks it takes to open it.

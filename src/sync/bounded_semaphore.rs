@@ -5,6 +5,7 @@
 //!    drop are issued already; only those that were forgotten may be added again.
 
 use super::semaphore::{AcquireError, OwnedPermit, Permit, Semaphore, TryAcquireError};
+use crate::task::{Wait, What};
 use std::error::Error;
 use std::fmt;
 use std::rc::Rc;
@@ -31,6 +32,9 @@ pub struct BoundedSemaphore {
     bound: usize,
 }
 
+/// What a wait for its permits is called.
+const WHAT: What = |count| Wait::permits("sync::BoundedSemaphore::acquire", count);
+
 impl BoundedSemaphore {
     /// A semaphore with so many permits, now and at most.
     #[must_use]
@@ -49,7 +53,7 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire(&self) -> Result<Permit<'_>, AcquireError> {
-        self.semaphore.acquire().await
+        self.acquire_many(1).await
     }
 
     /// Waits for `count` permits at once; see [`Semaphore::acquire_many`].
@@ -60,7 +64,7 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire_many(&self, count: usize) -> Result<Permit<'_>, AcquireError> {
-        self.semaphore.acquire_many(count).await
+        self.semaphore.acquire_as(WHAT, count).await
     }
 
     /// As [`acquire`](Self::acquire), with a permit that can be moved into a task.
@@ -71,7 +75,7 @@ impl BoundedSemaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire_owned(&self) -> Result<OwnedPermit, AcquireError> {
-        self.semaphore.clone().acquire_owned().await
+        self.semaphore.clone().acquire_owned_as(WHAT, 1).await
     }
 
     /// A permit if there is one and nobody waits.

@@ -14,6 +14,7 @@
 
 use super::error::{SendError, TryRecvError, TrySendError};
 use super::waiters::{Ticket, Waiters, register, wake_all};
+use crate::task::{Noted, Wait, What, noted};
 use crate::threads::Mutex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -25,6 +26,12 @@ use std::task::{Context, Poll, Waker};
 /// What the ends share: a way to the state.
 pub(super) trait Shared {
     type Item;
+
+    /// What waits are called: of the senders, for room and for the close, and of the receiver.
+    const SEND: What;
+    const RESERVE: What;
+    const CLOSED: What;
+    const RECV: What;
 
     /// Runs `act` with the state locked or borrowed. It must not come back here.
     fn with<R>(&self, act: impl FnOnce(&mut State<Self::Item>) -> R) -> R;
@@ -41,6 +48,11 @@ impl<T> Locked<T> {
 
 impl<T> Shared for Locked<T> {
     type Item = T;
+
+    const SEND: What = |_| Wait::of::<T>("sync::Sender::send");
+    const RESERVE: What = |_| Wait::of::<T>("sync::Sender::reserve");
+    const CLOSED: What = |_| Wait::of::<T>("sync::Sender::closed");
+    const RECV: What = |_| Wait::of::<T>("sync::Receiver::recv");
 
     fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
         // Only a foreign waker's `clone` could panic under the lock; the state is whole even then.
@@ -59,6 +71,11 @@ impl<T> Unshared<T> {
 
 impl<T> Shared for Unshared<T> {
     type Item = T;
+
+    const SEND: What = |_| Wait::of::<T>("sync::local::mpsc::Sender::send");
+    const RESERVE: What = |_| Wait::of::<T>("sync::local::mpsc::Sender::reserve");
+    const CLOSED: What = |_| Wait::of::<T>("sync::local::mpsc::Sender::closed");
+    const RECV: What = |_| Wait::of::<T>("sync::local::mpsc::Receiver::recv");
 
     fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
         act(&mut self.0.borrow_mut())
@@ -356,14 +373,15 @@ impl<S: Shared> Drop for Slot<'_, S> {
 }
 
 /// Sends a value, once there is room.
-pub(super) fn send<S: Shared>(shared: &S, value: S::Item) -> Send<'_, S> {
-    Send {
+pub(super) fn send<S: Shared>(shared: &S, value: S::Item) -> Noted<Send<'_, S>> {
+    let send = Send {
         slot: Slot {
             shared,
             ticket: None,
         },
         value: Some(value),
-    }
+    };
+    noted(S::SEND, 0, send)
 }
 
 /// The future of [`send`].
@@ -394,11 +412,12 @@ impl<S: Shared> Future for Send<'_, S> {
 }
 
 /// Takes a slot, once there is one. The caller owes it to [`use_permit`] or [`drop_permit`].
-pub(super) fn reserve<S: Shared>(shared: &S) -> Reserve<'_, S> {
-    Reserve(Slot {
+pub(super) fn reserve<S: Shared>(shared: &S) -> Noted<Reserve<'_, S>> {
+    let slot = Slot {
         shared,
         ticket: None,
-    })
+    };
+    noted(S::RESERVE, 0, Reserve(slot))
 }
 
 /// The future of [`reserve`].
@@ -414,11 +433,12 @@ impl<S: Shared> Future for Reserve<'_, S> {
 }
 
 /// Waits for the close.
-pub(super) fn closed<S: Shared>(shared: &S) -> Closed<'_, S> {
-    Closed {
+pub(super) fn closed<S: Shared>(shared: &S) -> Noted<Closed<'_, S>> {
+    let closed = Closed {
         shared,
         ticket: None,
-    }
+    };
+    noted(S::CLOSED, 0, closed)
 }
 
 /// The future of [`closed`].

@@ -7,6 +7,7 @@
 
 use super::mutex::MutexGuard;
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{self, noted};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -85,7 +86,7 @@ impl Condvar {
             guard: Some(guard),
             ticket: None,
         };
-        (&mut wait).await;
+        noted(|_| task::Wait::plain("sync::Condvar::wait"), 0, &mut wait).await;
         let guard = mutex.lock().await;
         wait.done();
         guard

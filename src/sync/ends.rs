@@ -11,7 +11,8 @@ macro_rules! channel_ends {
             let sender = Sender {
                 shared: shared.clone(),
             };
-            (sender, Receiver { shared })
+            let note = crate::task::Note::default();
+            (sender, Receiver { shared, note })
         }
 
         /// Sends values into a [`channel`]. Clones send into the same one.
@@ -144,30 +145,6 @@ macro_rules! channel_ends {
             pub fn strong_count(&self) -> usize {
                 self.shared.with(|state| state.senders())
             }
-
-            /// Values sent and not yet received.
-            #[must_use]
-            pub fn len(&self) -> usize {
-                self.shared.with(|state| state.len())
-            }
-
-            /// Whether [`len`](Self::len) is 0.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// How many values could be sent now.
-            #[must_use]
-            pub fn capacity(&self) -> usize {
-                self.shared.with(|state| state.free())
-            }
-
-            /// The capacity that the channel was made with.
-            #[must_use]
-            pub fn max_capacity(&self) -> usize {
-                self.shared.with(|state| state.capacity())
-            }
         }
 
         impl<T> Clone for Sender<T> {
@@ -185,13 +162,7 @@ macro_rules! channel_ends {
             }
         }
 
-        impl<T> std::fmt::Debug for Sender<T> {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct("Sender")
-                    .field("len", &self.len())
-                    .finish_non_exhaustive()
-            }
-        }
+        crate::sync::ends::counts!(Sender);
 
         /// Room for one value, which goes to the next sender when this is dropped.
         ///
@@ -304,6 +275,8 @@ macro_rules! channel_ends {
         /// ```
         pub struct Receiver<T> {
             shared: $pointer<$shared<T>>,
+            /// The wait of who polls it without a future of ours.
+            note: crate::task::Note,
         }
 
         impl<T> Receiver<T> {
@@ -313,7 +286,9 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: a value leaves the channel only when it is returned.
             pub async fn recv(&mut self) -> Option<T> {
-                std::future::poll_fn(|cx| self.poll_recv(cx)).await
+                let recv = std::future::poll_fn(|cx| chan::poll_recv(&*self.shared, cx));
+                self.note.clear();
+                crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
             /// Polls for the next value; see [`recv`](Self::recv).
@@ -321,7 +296,9 @@ macro_rules! channel_ends {
                 &mut self,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<T>> {
-                chan::poll_recv(&*self.shared, cx)
+                let polled = chan::poll_recv(&*self.shared, cx);
+                self.note.follow(&polled, $shared::<T>::RECV, 0);
+                polled
             }
 
             /// Waits for values, and appends to `values` what is there, at most `limit` of them.
@@ -331,10 +308,11 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: values leave the channel only when it completes.
             pub async fn recv_many(&mut self, values: &mut Vec<T>, limit: usize) -> usize {
-                std::future::poll_fn(|cx| {
+                let recv = std::future::poll_fn(|cx| {
                     chan::poll_recv_many(&*self.shared, cx, values, limit)
-                })
-                .await
+                });
+                self.note.clear();
+                crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
             /// The next value if there is one.
@@ -356,30 +334,6 @@ macro_rules! channel_ends {
             pub fn is_closed(&self) -> bool {
                 self.shared
                     .with(|state| state.is_closed() || state.senders() == 0)
-            }
-
-            /// Values sent and not yet received.
-            #[must_use]
-            pub fn len(&self) -> usize {
-                self.shared.with(|state| state.len())
-            }
-
-            /// Whether [`len`](Self::len) is 0.
-            #[must_use]
-            pub fn is_empty(&self) -> bool {
-                self.len() == 0
-            }
-
-            /// How many values could be sent now.
-            #[must_use]
-            pub fn capacity(&self) -> usize {
-                self.shared.with(|state| state.free())
-            }
-
-            /// The capacity that the channel was made with.
-            #[must_use]
-            pub fn max_capacity(&self) -> usize {
-                self.shared.with(|state| state.capacity())
             }
 
             /// How many senders the channel has.
@@ -410,9 +364,42 @@ macro_rules! channel_ends {
             }
         }
 
-        impl<T> std::fmt::Debug for Receiver<T> {
+        crate::sync::ends::counts!(Receiver);
+    };
+}
+
+/// What both ends tell of the queue.
+macro_rules! counts {
+    ($end:ident) => {
+        impl<T> $end<T> {
+            /// Values sent and not yet received.
+            #[must_use]
+            pub fn len(&self) -> usize {
+                self.shared.with(|state| state.len())
+            }
+
+            /// Whether [`len`](Self::len) is 0.
+            #[must_use]
+            pub fn is_empty(&self) -> bool {
+                self.len() == 0
+            }
+
+            /// How many values could be sent now.
+            #[must_use]
+            pub fn capacity(&self) -> usize {
+                self.shared.with(|state| state.free())
+            }
+
+            /// The capacity that the channel was made with.
+            #[must_use]
+            pub fn max_capacity(&self) -> usize {
+                self.shared.with(|state| state.capacity())
+            }
+        }
+
+        impl<T> std::fmt::Debug for $end<T> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.debug_struct("Receiver")
+                f.debug_struct(stringify!($end))
                     .field("len", &self.len())
                     .finish_non_exhaustive()
             }
@@ -420,4 +407,4 @@ macro_rules! channel_ends {
     };
 }
 
-pub(in crate::sync) use channel_ends;
+pub(in crate::sync) use {channel_ends, counts};

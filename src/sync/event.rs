@@ -4,6 +4,7 @@
 //! 1. `set` lets everybody go who waits at that moment, also if `clear` follows at once.
 
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{self, What, noted};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -73,11 +74,17 @@ impl Event {
     /// # Cancel safety
     /// Safe: nothing is consumed.
     pub async fn wait(&self) {
-        Wait {
+        self.wait_as(|_| task::Wait::plain("sync::Event::wait"))
+            .await;
+    }
+
+    /// As [`wait`](Self::wait), and said to be `what`.
+    pub(super) async fn wait_as(&self, what: What) {
+        let wait = Wait {
             event: self,
             ticket: None,
-        }
-        .await;
+        };
+        noted(what, 0, wait).await;
     }
 }
 

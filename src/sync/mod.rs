@@ -53,6 +53,7 @@ mod condvar;
 mod ends;
 mod error;
 mod event;
+mod guard_text;
 pub mod local;
 #[allow(
     unsafe_code,

@@ -7,7 +7,9 @@
 //!    turn and has not seen it, is passed over.
 //! 3. A guard gives its turn back by its drop, in a panic too: there is no poison.
 
+use super::guard_text::guard_text;
 use super::semaphore::Semaphore;
+use crate::task::Wait;
 use std::cell::UnsafeCell;
 use std::error::Error;
 use std::fmt;
@@ -112,8 +114,8 @@ impl<T: ?Sized> Mutex<T> {
     }
 
     async fn turn(&self) {
-        let turn = self.line.take(1).await;
-        turn.expect("the line of a mutex is never closed");
+        let turn = self.line.take(|_| Wait::of::<T>("sync::Mutex::lock"), 1);
+        turn.await.expect("the line of a mutex is never closed");
     }
 }
 
@@ -165,40 +167,6 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     }
 }
 
-impl<T: ?Sized> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for the line's one permit, so no other leads to the value.
-        unsafe { &*self.mutex.value.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for MutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard stands for the line's one permit, and is borrowed for as long.
-        unsafe { &mut *self.mutex.value.get() }
-    }
-}
-
-impl<T: ?Sized> Drop for MutexGuard<'_, T> {
-    fn drop(&mut self) {
-        self.mutex.line.give_back(1);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for MutexGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
 /// A [`MutexGuard`] that keeps its mutex alive and can be moved into a task.
 ///
 /// # Examples
@@ -225,39 +193,36 @@ impl<T: ?Sized> OwnedMutexGuard<T> {
     }
 }
 
-impl<T: ?Sized> Deref for OwnedMutexGuard<T> {
-    type Target = T;
+/// What both guards do, the one that borrows its mutex and the one that keeps it alive.
+macro_rules! guards {
+    ($($guard:ty),*) => {$(
+        impl<T: ?Sized> Deref for $guard {
+            type Target = T;
 
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for the line's one permit, so no other leads to the value.
-        unsafe { &*self.mutex.value.get() }
-    }
+            fn deref(&self) -> &T {
+                // SAFETY: this guard stands for the line's one permit, so no other leads to the
+                // value.
+                unsafe { &*self.mutex.value.get() }
+            }
+        }
+
+        impl<T: ?Sized> DerefMut for $guard {
+            fn deref_mut(&mut self) -> &mut T {
+                // SAFETY: this guard stands for the line's one permit, and is borrowed for as long.
+                unsafe { &mut *self.mutex.value.get() }
+            }
+        }
+
+        impl<T: ?Sized> Drop for $guard {
+            fn drop(&mut self) {
+                self.mutex.line.give_back(1);
+            }
+        }
+    )*};
 }
 
-impl<T: ?Sized> DerefMut for OwnedMutexGuard<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard stands for the line's one permit, and is borrowed for as long.
-        unsafe { &mut *self.mutex.value.get() }
-    }
-}
-
-impl<T: ?Sized> Drop for OwnedMutexGuard<T> {
-    fn drop(&mut self) {
-        self.mutex.line.give_back(1);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedMutexGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for OwnedMutexGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
+guards!(MutexGuard<'_, T>, OwnedMutexGuard<T>);
+guard_text!(MutexGuard<'_, T>, OwnedMutexGuard<T>);
 
 /// A [`Mutex`] or an [`RwLock`](super::RwLock) is locked, or others wait for it already.
 ///

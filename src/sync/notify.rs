@@ -7,6 +7,7 @@
 //! 3. A waiter that is dropped after `notify_one` chose it passes the notification on.
 
 use super::waiters::{Ticket, Waiters};
+use crate::task::{self, Note, What};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -97,6 +98,7 @@ impl Notify {
             notify: self,
             made_in,
             wait: Wait::New,
+            note: Note::default(),
         }
     }
 }
@@ -131,7 +133,11 @@ pub struct Notified<'a> {
     /// `rounds` when it was made: a later round has notified it.
     made_in: u64,
     wait: Wait,
+    note: Note,
 }
+
+/// What the wait is called.
+const WHAT: What = |_| task::Wait::plain("sync::Notify::notified");
 
 #[derive(Clone, Copy)]
 enum Wait {
@@ -151,6 +157,7 @@ impl Future for Notified<'_> {
             Wait::New if state.rounds == self.made_in => {
                 if !std::mem::take(&mut state.stored) {
                     self.wait = Wait::InLine(state.waiting.enter((), cx.waker().clone()));
+                    self.note.set(WHAT, 0);
                     return Poll::Pending;
                 }
             }
@@ -158,6 +165,7 @@ impl Future for Notified<'_> {
                 let old = state.waiting.update(ticket, cx.waker());
                 drop(state);
                 drop(old);
+                self.note.set(WHAT, 0);
                 return Poll::Pending;
             }
             Wait::InLine(ticket) => {
@@ -166,6 +174,7 @@ impl Future for Notified<'_> {
             Wait::New | Wait::Done => {}
         }
         self.wait = Wait::Done;
+        self.note.clear();
         Poll::Ready(())
     }
 }

@@ -43,10 +43,15 @@ macro_rules! oneshot_ends {
             let sender = Sender {
                 shared: shared.clone(),
             };
-            (sender, Receiver { shared })
+            let note = crate::task::Note::default();
+            (sender, Receiver { shared, note })
         }
 
         impl<T> Shared<T> {
+            /// What waits are called.
+            const CLOSED: What = |_| Wait::of::<T>(concat!($module, "::Sender::closed"));
+            const RECV: What = |_| Wait::of::<T>(concat!($module, "::Receiver"));
+
             fn close(&self) {
                 let mut state = self.state();
                 state.closed = true;
@@ -64,7 +69,7 @@ macro_rules! oneshot_ends {
         ///
         /// # Examples
         /// ```
-        #[doc = concat!("use ", $module, "::{self, Sender};")]
+        #[doc = concat!("use corering::", $module, "::{self, Sender};")]
         ///
         #[doc = concat!("let (sender, receiver): (Sender<u32>, _) = oneshot::", $make, "();")]
         /// drop(receiver);
@@ -95,7 +100,8 @@ macro_rules! oneshot_ends {
             /// # Cancel safety
             /// Safe: nothing is consumed.
             pub async fn closed(&mut self) {
-                std::future::poll_fn(|cx| self.poll_closed(cx)).await;
+                let closed = std::future::poll_fn(|cx| self.poll_closed(cx));
+                crate::task::noted(Shared::<T>::CLOSED, 0, closed).await;
             }
 
             /// Polls for the receiver to close; see [`closed`](Self::closed).
@@ -148,7 +154,7 @@ macro_rules! oneshot_ends {
         ///
         /// # Examples
         /// ```
-        #[doc = concat!("use ", $module, "::{self, Receiver, TryRecvError};")]
+        #[doc = concat!("use corering::", $module, "::{self, Receiver, TryRecvError};")]
         ///
         #[doc = concat!("let (sender, mut receiver): (_, Receiver<u32>) = oneshot::", $make, "();")]
         /// assert_eq!(receiver.try_recv(), Err(TryRecvError::Empty));
@@ -158,6 +164,7 @@ macro_rules! oneshot_ends {
         #[must_use = "futures do nothing unless awaited"]
         pub struct Receiver<T> {
             shared: $pointer<Shared<T>>,
+            note: crate::task::Note,
         }
 
         impl<T> Receiver<T> {
@@ -187,9 +194,20 @@ macro_rules! oneshot_ends {
             type Output = Result<T, RecvError>;
 
             fn poll(
-                self: std::pin::Pin<&mut Self>,
+                mut self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Self::Output> {
+                let polled = self.poll_value(cx);
+                self.note.follow(&polled, Shared::<T>::RECV, 0);
+                polled
+            }
+        }
+
+        impl<T> Receiver<T> {
+            fn poll_value(
+                &self,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Result<T, RecvError>> {
                 let mut state = self.shared.state();
                 if let Some(value) = state.value.take() {
                     state.taken = true;

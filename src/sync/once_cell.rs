@@ -6,6 +6,7 @@
 //! 2. A value that is set closes the line: all who wait find it.
 
 use super::semaphore::{Permit, Semaphore};
+use crate::task::{Wait, What};
 use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
@@ -87,8 +88,9 @@ impl<T> OnceCell<T> {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
+        let what: What = |_| Wait::of::<T>("sync::OnceCell::get_or_init");
         // An error says that the line is closed: the value is there.
-        if let Ok(turn) = self.line.acquire().await {
+        if let Ok(turn) = self.line.acquire_as(what, 1).await {
             let value = make().await?;
             return Ok(self.fill(value, turn));
         }

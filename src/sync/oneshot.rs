@@ -2,6 +2,7 @@
 
 use super::once::{State, oneshot_ends};
 use super::waiters;
+use crate::task::{Wait, What};
 use crate::threads::{Mutex, MutexGuard};
 use std::error::Error;
 use std::fmt;
@@ -31,7 +32,7 @@ impl<T> Shared<T> {
     }
 }
 
-oneshot_ends!(Arc, "corering::sync::oneshot", "oneshot");
+oneshot_ends!(Arc, "sync::oneshot", "oneshot");
 
 /// The sender was dropped without sending, or the receiver was closed.
 ///

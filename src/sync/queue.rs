@@ -33,6 +33,7 @@ pub use store::{Fifo, Lifo, Priority, Store};
 
 use super::event::Event;
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{Wait, noted};
 use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
@@ -244,11 +245,16 @@ impl<S: Store> WorkQueue<S> {
     /// Dropping it before it completes drops the item, which was then not put, and leaves its place
     /// in the line.
     pub async fn put(&self, item: S::Item) -> Result<(), PutError<S::Item>> {
-        Put {
+        let put = Put {
             queue: self,
             item: Some(item),
             ticket: None,
-        }
+        };
+        noted(
+            |_| Wait::of::<S::Item>("sync::queue::WorkQueue::put"),
+            0,
+            put,
+        )
         .await
     }
 
@@ -279,10 +285,15 @@ impl<S: Store> WorkQueue<S> {
     /// # Cancel safety
     /// Safe: an item leaves the queue only when it is returned; only the place in the line is lost.
     pub async fn get(&self) -> Result<S::Item, GetError> {
-        Get {
+        let get = Get {
             queue: self,
             ticket: None,
-        }
+        };
+        noted(
+            |_| Wait::of::<S::Item>("sync::queue::WorkQueue::get"),
+            0,
+            get,
+        )
         .await
     }
 
@@ -324,7 +335,8 @@ impl<S: Store> WorkQueue<S> {
     /// # Cancel safety
     /// Safe: nothing is consumed.
     pub async fn join(&self) {
-        self.finished.wait().await;
+        let what = |_| Wait::of::<S::Item>("sync::queue::WorkQueue::join");
+        self.finished.wait_as(what).await;
     }
 
     /// Takes no more items: whoever puts one, or waits to, gets it back. What is in the queue can

@@ -7,8 +7,10 @@
 //!    overtaken by readers, so neither starves the other.
 //! 3. A guard gives its permits back by its drop, in a panic too: there is no poison.
 
+use super::guard_text::guard_text;
 use super::mutex::TryLockError;
 use super::semaphore::Semaphore;
+use crate::task::Wait;
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -16,6 +18,14 @@ use std::rc::Rc;
 
 /// The permits of a lock; more readers than fit into memory.
 const PERMITS: usize = usize::MAX >> 3;
+
+/// What a wait for so many permits is called.
+fn what<T: ?Sized>(permits: usize) -> Wait {
+    Wait::of::<T>(match permits {
+        PERMITS => "sync::RwLock::write",
+        _ => "sync::RwLock::read",
+    })
+}
 
 /// Guards a value that many read, or one changes, over an `await`. For the tasks of one core.
 ///
@@ -155,8 +165,8 @@ impl<T: ?Sized> RwLock<T> {
     }
 
     async fn turn(&self, permits: usize) {
-        let turn = self.line.take(permits).await;
-        turn.expect("the line of a lock is never closed");
+        let turn = self.line.take(what::<T>, permits);
+        turn.await.expect("the line of a lock is never closed");
     }
 }
 
@@ -198,33 +208,6 @@ pub struct RwLockReadGuard<'a, T: ?Sized> {
     lock: &'a RwLock<T>,
 }
 
-impl<T: ?Sized> Deref for RwLockReadGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for a permit of the line, so no guard for writing exists.
-        unsafe { &*self.lock.value.get() }
-    }
-}
-
-impl<T: ?Sized> Drop for RwLockReadGuard<'_, T> {
-    fn drop(&mut self) {
-        self.lock.line.give_back(1);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for RwLockReadGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
 /// An [`RwLock`] that is locked for writing until this is dropped.
 ///
 /// # Examples
@@ -256,40 +239,6 @@ impl<'a, T: ?Sized> RwLockWriteGuard<'a, T> {
     }
 }
 
-impl<T: ?Sized> Deref for RwLockWriteGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for all permits of the line, so there is no other guard.
-        unsafe { &*self.lock.value.get() }
-    }
-}
-
-impl<T: ?Sized> DerefMut for RwLockWriteGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard stands for all permits of the line, and is borrowed for as long.
-        unsafe { &mut *self.lock.value.get() }
-    }
-}
-
-impl<T: ?Sized> Drop for RwLockWriteGuard<'_, T> {
-    fn drop(&mut self) {
-        self.lock.line.give_back(self.held);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
 /// A [`RwLockReadGuard`] that keeps its lock alive and can be moved into a task.
 ///
 /// # Examples
@@ -305,33 +254,6 @@ impl<T: ?Sized + fmt::Display> fmt::Display for RwLockWriteGuard<'_, T> {
 #[must_use = "the lock is unlocked when the guard is dropped"]
 pub struct OwnedRwLockReadGuard<T: ?Sized> {
     lock: Rc<RwLock<T>>,
-}
-
-impl<T: ?Sized> Deref for OwnedRwLockReadGuard<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for a permit of the line, so no guard for writing exists.
-        unsafe { &*self.lock.value.get() }
-    }
-}
-
-impl<T: ?Sized> Drop for OwnedRwLockReadGuard<T> {
-    fn drop(&mut self) {
-        self.lock.line.give_back(1);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedRwLockReadGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for OwnedRwLockReadGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
 }
 
 /// A [`RwLockWriteGuard`] that keeps its lock alive and can be moved into a task.
@@ -366,36 +288,58 @@ impl<T: ?Sized> OwnedRwLockWriteGuard<T> {
     }
 }
 
-impl<T: ?Sized> Deref for OwnedRwLockWriteGuard<T> {
-    type Target = T;
+/// What both guards for reading do, the one that borrows its lock and the one that keeps it alive.
+macro_rules! read_guards {
+    ($($guard:ty),*) => {$(
+        impl<T: ?Sized> Deref for $guard {
+            type Target = T;
 
-    fn deref(&self) -> &T {
-        // SAFETY: this guard stands for all permits of the line, so there is no other guard.
-        unsafe { &*self.lock.value.get() }
-    }
+            fn deref(&self) -> &T {
+                // SAFETY: this guard stands for a permit of the line, so no guard for writing
+                // exists.
+                unsafe { &*self.lock.value.get() }
+            }
+        }
+
+        impl<T: ?Sized> Drop for $guard {
+            fn drop(&mut self) {
+                self.lock.line.give_back(1);
+            }
+        }
+    )*};
 }
 
-impl<T: ?Sized> DerefMut for OwnedRwLockWriteGuard<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        // SAFETY: this guard stands for all permits of the line, and is borrowed for as long.
-        unsafe { &mut *self.lock.value.get() }
-    }
+read_guards!(RwLockReadGuard<'_, T>, OwnedRwLockReadGuard<T>);
+guard_text!(RwLockReadGuard<'_, T>, OwnedRwLockReadGuard<T>);
+
+/// What both guards for writing do.
+macro_rules! write_guards {
+    ($($guard:ty),*) => {$(
+        impl<T: ?Sized> Deref for $guard {
+            type Target = T;
+
+            fn deref(&self) -> &T {
+                // SAFETY: this guard stands for all permits of the line, so there is no other
+                // guard.
+                unsafe { &*self.lock.value.get() }
+            }
+        }
+
+        impl<T: ?Sized> DerefMut for $guard {
+            fn deref_mut(&mut self) -> &mut T {
+                // SAFETY: this guard stands for all permits of the line, and is borrowed for as
+                // long.
+                unsafe { &mut *self.lock.value.get() }
+            }
+        }
+
+        impl<T: ?Sized> Drop for $guard {
+            fn drop(&mut self) {
+                self.lock.line.give_back(self.held);
+            }
+        }
+    )*};
 }
 
-impl<T: ?Sized> Drop for OwnedRwLockWriteGuard<T> {
-    fn drop(&mut self) {
-        self.lock.line.give_back(self.held);
-    }
-}
-
-impl<T: ?Sized + fmt::Debug> fmt::Debug for OwnedRwLockWriteGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
-
-impl<T: ?Sized + fmt::Display> fmt::Display for OwnedRwLockWriteGuard<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (**self).fmt(f)
-    }
-}
+write_guards!(RwLockWriteGuard<'_, T>, OwnedRwLockWriteGuard<T>);
+guard_text!(RwLockWriteGuard<'_, T>, OwnedRwLockWriteGuard<T>);

@@ -8,6 +8,7 @@
 //!    alone, one that is added raises it, one that is forgotten lowers it.
 
 use super::waiters::{Ticket, Waiters, wake_all};
+use crate::task::{Noted, Wait, What, noted};
 use std::cell::RefCell;
 use std::error::Error;
 use std::fmt;
@@ -78,6 +79,9 @@ impl State {
     }
 }
 
+/// What a wait for its permits is called.
+const WHAT: What = |count| Wait::permits("sync::Semaphore::acquire", count);
+
 impl Semaphore {
     /// A semaphore with so many permits.
     #[must_use]
@@ -114,7 +118,16 @@ impl Semaphore {
     /// # Cancel safety
     /// Safe: no permit is lost, only the place in the line.
     pub async fn acquire_many(&self, count: usize) -> Result<Permit<'_>, AcquireError> {
-        self.take(count).await?;
+        self.acquire_as(WHAT, count).await
+    }
+
+    /// As [`acquire_many`](Self::acquire_many), and said to be `what`.
+    pub(super) async fn acquire_as(
+        &self,
+        what: What,
+        count: usize,
+    ) -> Result<Permit<'_>, AcquireError> {
+        self.take(what, count).await?;
         Ok(Permit {
             semaphore: self,
             count,
@@ -160,7 +173,16 @@ impl Semaphore {
         self: Rc<Self>,
         count: usize,
     ) -> Result<OwnedPermit, AcquireError> {
-        self.take(count).await?;
+        self.acquire_owned_as(WHAT, count).await
+    }
+
+    /// As [`acquire_many_owned`](Self::acquire_many_owned), and said to be `what`.
+    pub(super) async fn acquire_owned_as(
+        self: Rc<Self>,
+        what: What,
+        count: usize,
+    ) -> Result<OwnedPermit, AcquireError> {
+        self.take(what, count).await?;
         Ok(OwnedPermit {
             semaphore: self,
             count,
@@ -250,13 +272,15 @@ impl Semaphore {
         self.state.borrow().closed.is_some()
     }
 
-    /// Waits for permits; whoever gets them owes them to [`give_back`](Self::give_back).
-    pub(super) fn take(&self, need: usize) -> Acquire<'_> {
-        Acquire {
+    /// Waits for permits; whoever gets them owes them to [`give_back`](Self::give_back). `what`
+    /// says of their number what the wait is for.
+    pub(super) fn take(&self, what: What, need: usize) -> Noted<Acquire<'_>> {
+        let permits = Acquire {
             semaphore: self,
             need,
             ticket: None,
-        }
+        };
+        noted(what, need, permits)
     }
 
     /// As [`take`](Self::take), without waiting.
@@ -379,48 +403,6 @@ pub struct Permit<'a> {
     count: usize,
 }
 
-impl Permit<'_> {
-    /// Never gives the permits back.
-    pub fn forget(mut self) {
-        self.semaphore.write_off(std::mem::take(&mut self.count));
-    }
-
-    /// How many permits these are.
-    #[must_use]
-    pub fn num_permits(&self) -> usize {
-        self.count
-    }
-
-    /// Takes `count` of them out; `None` if there are not so many.
-    #[must_use = "permits are given back when they are dropped"]
-    pub fn split(&mut self, count: usize) -> Option<Self> {
-        self.count = self.count.checked_sub(count)?;
-        Some(Permit {
-            semaphore: self.semaphore,
-            count,
-        })
-    }
-
-    /// Takes in the permits of another, so that all are given back at once.
-    ///
-    /// # Panics
-    /// If they are of another semaphore.
-    #[track_caller]
-    pub fn merge(&mut self, mut other: Self) {
-        assert!(
-            std::ptr::eq(self.semaphore, other.semaphore),
-            "permits of different semaphores cannot be merged: keep them apart"
-        );
-        self.count += std::mem::take(&mut other.count);
-    }
-}
-
-impl Drop for Permit<'_> {
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
-    }
-}
-
 /// A [`Permit`] that keeps its semaphore alive and can be moved into a task.
 ///
 /// # Examples
@@ -441,47 +423,54 @@ pub struct OwnedPermit {
     count: usize,
 }
 
-impl OwnedPermit {
-    /// Never gives the permits back.
-    pub fn forget(mut self) {
-        self.semaphore.write_off(std::mem::take(&mut self.count));
-    }
+/// What both permits do, the one that borrows its semaphore and the one that keeps it alive.
+macro_rules! permits {
+    ($($permit:ty),*) => {$(
+        impl $permit {
+            /// Never gives the permits back.
+            pub fn forget(mut self) {
+                self.semaphore.write_off(std::mem::take(&mut self.count));
+            }
 
-    /// How many permits these are.
-    #[must_use]
-    pub fn num_permits(&self) -> usize {
-        self.count
-    }
+            /// How many permits these are.
+            #[must_use]
+            pub fn num_permits(&self) -> usize {
+                self.count
+            }
 
-    /// Takes `count` of them out; `None` if there are not so many.
-    #[must_use = "permits are given back when they are dropped"]
-    pub fn split(&mut self, count: usize) -> Option<Self> {
-        self.count = self.count.checked_sub(count)?;
-        Some(OwnedPermit {
-            semaphore: self.semaphore.clone(),
-            count,
-        })
-    }
+            /// Takes `count` of them out; `None` if there are not so many.
+            #[must_use = "permits are given back when they are dropped"]
+            pub fn split(&mut self, count: usize) -> Option<Self> {
+                self.count = self.count.checked_sub(count)?;
+                Some(Self {
+                    semaphore: Clone::clone(&self.semaphore),
+                    count,
+                })
+            }
 
-    /// Takes in the permits of another, so that all are given back at once.
-    ///
-    /// # Panics
-    /// If they are of another semaphore.
-    #[track_caller]
-    pub fn merge(&mut self, mut other: Self) {
-        assert!(
-            Rc::ptr_eq(&self.semaphore, &other.semaphore),
-            "permits of different semaphores cannot be merged: keep them apart"
-        );
-        self.count += std::mem::take(&mut other.count);
-    }
+            /// Takes in the permits of another, so that all are given back at once.
+            ///
+            /// # Panics
+            /// If they are of another semaphore.
+            #[track_caller]
+            pub fn merge(&mut self, mut other: Self) {
+                assert!(
+                    std::ptr::eq(&*self.semaphore, &*other.semaphore),
+                    "permits of different semaphores cannot be merged: keep them apart"
+                );
+                self.count += std::mem::take(&mut other.count);
+            }
+        }
+
+        impl Drop for $permit {
+            fn drop(&mut self) {
+                self.semaphore.give_back(self.count);
+            }
+        }
+    )*};
 }
 
-impl Drop for OwnedPermit {
-    fn drop(&mut self) {
-        self.semaphore.give_back(self.count);
-    }
-}
+permits!(Permit<'_>, OwnedPermit);
 
 /// The semaphore is closed.
 ///

@@ -6,6 +6,7 @@
 //! 2. Wakers that leave are returned, never dropped or woken here: the caller has a lock.
 //! 3. Waiting allocates when the queue grows, never at a poll of one who waits already.
 
+use crate::task::{Noted, What, noted};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -92,12 +93,17 @@ pub(super) fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
 pub(super) type Line = RefCell<Waiters<()>>;
 
 /// Waits in `line` until `ready` gives something. It is asked at every poll, with `line` free.
-pub(super) fn until<R, F: FnMut() -> Option<R>>(line: &Line, ready: F) -> Until<'_, F> {
-    Until {
+/// `what` says what that is.
+pub(super) fn until<R, F>(line: &Line, what: What, ready: F) -> Noted<Until<'_, F>>
+where
+    F: FnMut() -> Option<R>,
+{
+    let until = Until {
         line,
         ready,
         ticket: None,
-    }
+    };
+    noted(what, 0, until)
 }
 
 /// The future of [`until`].

@@ -63,6 +63,50 @@ pub enum Wait {
     Timer(Duration),
     /// The end of another task.
     Task(Id),
+    /// The end of one of so many tasks, of a [`JoinSet`](super::JoinSet).
+    Tasks(usize),
+    /// What another task or thread is to do: something of [`sync`](crate::sync), or a
+    /// [`CancellationToken`](super::CancellationToken).
+    Sync {
+        /// What was called, by its path in this crate: `sync::Mutex::lock`,
+        /// `sync::local::mpsc::Receiver::recv`, `task::CancellationToken::cancelled`. A `send`
+        /// waits where the channel is full.
+        call: &'static str,
+        /// The type of the value that is guarded, sent or made, if there is one. As
+        /// [`type_name`](std::any::type_name) calls it, which is the compiler's choice.
+        value: Option<&'static str>,
+        /// How many permits of a semaphore.
+        permits: Option<usize>,
+    },
+}
+
+impl Wait {
+    /// Something of `sync` that has no value.
+    pub(crate) fn plain(call: &'static str) -> Wait {
+        Wait::Sync {
+            call,
+            value: None,
+            permits: None,
+        }
+    }
+
+    /// Something of `sync` around a value.
+    pub(crate) fn of<T: ?Sized>(call: &'static str) -> Wait {
+        Wait::Sync {
+            call,
+            value: Some(std::any::type_name::<T>()),
+            permits: None,
+        }
+    }
+
+    /// So many permits.
+    pub(crate) fn permits(call: &'static str, permits: usize) -> Wait {
+        Wait::Sync {
+            call,
+            value: None,
+            permits: Some(permits),
+        }
+    }
 }
 
 impl fmt::Display for Wait {
@@ -75,6 +119,20 @@ impl fmt::Display for Wait {
             Wait::Operation { name, .. } => f.write_str(name),
             Wait::Timer(left) => write!(f, "a timer in {left:?}"),
             Wait::Task(id) => write!(f, "task {id}"),
+            Wait::Tasks(count) => write!(f, "the first of {count} tasks to end"),
+            Wait::Sync {
+                call,
+                value,
+                permits,
+            } => {
+                f.write_str(call)?;
+                match (value, permits) {
+                    (Some(value), _) => write!(f, " of {value}"),
+                    (None, Some(1)) => f.write_str(" of 1 permit"),
+                    (None, Some(count)) => write!(f, " of {count} permits"),
+                    (None, None) => Ok(()),
+                }
+            }
         }
     }
 }
@@ -107,11 +165,13 @@ pub struct TaskInfo {
     pub state: TaskState,
     /// The task whose end it waits for, if it awaits a [`JoinHandle`](super::JoinHandle) itself.
     pub joins: Option<Id>,
-    /// What it waits for: operations of the kernel, timers, the task that it joins. Several where
+    /// What it waits for: operations of the kernel, timers, the task or the tasks that it joins,
+    /// locks, channels, notifications and whatever else is in [`sync`](crate::sync). Several where
     /// it waits for the first of them; also what it asked for in a call that was dropped since,
-    /// where the resource goes on with it ([`recv`](crate::net::TcpStream::recv), say). A task that
-    /// waits and has nothing here waits for another one or for a thread: a channel, a lock, a
-    /// notification.
+    /// where the resource goes on with it: [`recv`](crate::net::TcpStream::recv) of a stream, a
+    /// [`oneshot`](crate::sync::oneshot()) receiver or a channel's `Stream` that was polled and is
+    /// still there. A task that waits and has nothing here waits for what this crate does not know:
+    /// a thread, another crate's channel, or nothing at all.
     pub waits_for: Vec<Wait>,
     /// The type of its future. An `async fn` is called by its path, with `{{async_fn_env#0}}` or
     /// the like behind it; which, is the compiler's choice and no promise.
@@ -138,7 +198,10 @@ impl fmt::Display for TaskInfo {
             word = " or";
         }
         if self.waits_for.is_empty() && self.state == TaskState::Waiting {
-            write!(f, " for another task or thread (a channel, a lock, ..)")?;
+            write!(
+                f,
+                " for what is not known here (a thread, another crate's channel, ..)"
+            )?;
         }
         write!(f, ": {}", self.future)?;
         match self.spawned_at {

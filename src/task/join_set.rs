@@ -6,7 +6,7 @@
 //! 2. Dropping the set aborts what it still has.
 
 use super::join::{AbortHandle, JoinHandle};
-use super::{Id, JoinError, spawn};
+use super::{Id, JoinError, Note, Wait, noted, spawn};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -55,6 +55,8 @@ impl Finished {
 pub struct JoinSet<T> {
     tasks: Slab<JoinHandle<T>>,
     finished: Rc<Finished>,
+    /// The wait of who polls it without a future of ours.
+    note: Note,
 }
 
 impl<T> JoinSet<T> {
@@ -64,6 +66,7 @@ impl<T> JoinSet<T> {
         JoinSet {
             tasks: Slab::new(),
             finished: Rc::default(),
+            note: Note::default(),
         }
     }
 
@@ -111,7 +114,9 @@ impl<T> JoinSet<T> {
     /// # Cancel safety
     /// Safe: no task is removed from the set unless its output is returned.
     pub async fn join_next(&mut self) -> Option<Result<T, JoinError>> {
-        poll_fn(|cx| self.poll_join_next(cx)).await
+        self.note.clear();
+        let ends = noted(Wait::Tasks, self.len(), poll_fn(|cx| self.find_next(cx)));
+        ends.await.map(|joined| joined.output)
     }
 
     /// The output of a task that has ended; `None` if there is none at the moment.
@@ -142,6 +147,12 @@ impl<T> JoinSet<T> {
 
     /// As [`poll_join_next`](Self::poll_join_next), with the task's key and id.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Joined<T>>> {
+        let polled = self.find_next(cx);
+        self.note.follow(&polled, Wait::Tasks, self.tasks.len());
+        polled
+    }
+
+    fn find_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Joined<T>>> {
         if let Some(joined) = self.try_next() {
             return Poll::Ready(Some(joined));
         }

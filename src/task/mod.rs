@@ -43,6 +43,7 @@ mod join_set;
 mod raw;
 mod remote;
 mod token;
+mod waits;
 mod waker;
 
 #[cfg(test)]
@@ -70,6 +71,7 @@ pub(crate) use join_set::Joined;
 pub(crate) use remote::Remote;
 pub use remote::RemoteHandle;
 pub use token::{CancellationToken, Cancelled, DropGuard};
+pub(crate) use waits::{Note, Noted, What, noted};
 
 /// Starts a task on this core and returns the handle that joins it.
 ///

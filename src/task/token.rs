@@ -12,6 +12,7 @@
 //!   child_token: lock, marked? then the child is born cancelled, else it is entered, unlock
 //! ```
 
+use super::{Note, Wait};
 use crate::threads::{Mutex, MutexGuard};
 use slab::Slab;
 use std::fmt;
@@ -132,6 +133,7 @@ impl CancellationToken {
         Cancelled {
             node: Some(self.node.clone()),
             key: None,
+            note: Note::default(),
         }
     }
 
@@ -218,6 +220,7 @@ pub struct Cancelled {
     node: Option<Arc<Node>>,
     /// Where its waker stands.
     key: Option<usize>,
+    note: Note,
 }
 
 impl Cancelled {
@@ -226,6 +229,7 @@ impl Cancelled {
         Cancelled {
             node: None,
             key: None,
+            note: Note::default(),
         }
     }
 }
@@ -241,6 +245,8 @@ impl Future for Cancelled {
         let mut state = node.lock();
         if state.cancelled {
             this.key = None;
+            drop(state);
+            this.note.clear();
             return Poll::Ready(());
         }
         let old = match this.key {
@@ -256,6 +262,8 @@ impl Future for Cancelled {
         };
         drop(state);
         drop(old);
+        let what = |_| Wait::plain("task::CancellationToken::cancelled");
+        this.note.set(what, 0);
         Poll::Pending
     }
 }

@@ -9,6 +9,7 @@
 
 use crate::sync::error::SendError;
 use crate::sync::waiters::{Line, until, wake_all};
+use crate::task::{Wait, What};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::error::Error;
@@ -210,7 +211,8 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// Safe: nothing is consumed.
     pub async fn closed(&self) {
-        until(&self.shared.closing, || {
+        let what: What = |_| Wait::of::<T>("sync::local::broadcast::Sender::closed");
+        until(&self.shared.closing, what, || {
             (self.receiver_count() == 0).then_some(())
         })
         .await;
@@ -286,7 +288,8 @@ impl<T: Clone> Receiver<T> {
     /// Safe: a value counts as seen only when it is returned.
     pub async fn recv(&mut self) -> Result<T, RecvError> {
         let Receiver { shared, next } = self;
-        let seen = until(&shared.waiting, || {
+        let what: What = |_| Wait::of::<T>("sync::local::broadcast::Receiver::recv");
+        let seen = until(&shared.waiting, what, || {
             let seen = shared.state.borrow_mut().see(next);
             match seen {
                 Ok(value) => Some(Ok(value)),

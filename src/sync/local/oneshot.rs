@@ -4,6 +4,7 @@
 use crate::sync::once::{State, oneshot_ends};
 pub use crate::sync::oneshot::{RecvError, TryRecvError};
 use crate::sync::waiters;
+use crate::task::{Wait, What};
 use std::cell::{RefCell, RefMut};
 use std::rc::Rc;
 
@@ -32,4 +33,4 @@ impl<T> Shared<T> {
     }
 }
 
-oneshot_ends!(Rc, "corering::sync::local::oneshot", "channel");
+oneshot_ends!(Rc, "sync::local::oneshot", "channel");

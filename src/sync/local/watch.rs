@@ -7,6 +7,7 @@
 
 use crate::sync::error::SendError;
 use crate::sync::waiters::{Line, until, wake_all};
+use crate::task::{Wait, What};
 use std::cell::{Cell, RefCell, RefMut};
 use std::error::Error;
 use std::fmt;
@@ -183,7 +184,9 @@ impl<T> Sender<T> {
     /// # Cancel safety
     /// Safe: nothing is consumed.
     pub async fn closed(&self) {
-        until(&self.shared.closing, || self.is_closed().then_some(())).await;
+        let what: What = |_| Wait::of::<T>("sync::local::watch::Sender::closed");
+        let closed = || self.is_closed().then_some(());
+        until(&self.shared.closing, what, closed).await;
     }
 
     /// Whether there is no receiver.
@@ -278,7 +281,8 @@ impl<T> Receiver<T> {
     /// Safe: a value counts as seen only when it completes.
     pub async fn changed(&mut self) -> Result<(), RecvError> {
         let Receiver { shared, seen } = self;
-        until(&shared.waiting, || {
+        let what: What = |_| Wait::of::<T>("sync::local::watch::Receiver::changed");
+        until(&shared.waiting, what, || {
             let version = shared.version.get();
             if std::mem::replace(seen, version) != version {
                 return Some(Ok(()));

@@ -7,8 +7,8 @@
 use super::{Core, Executor, with_current};
 use crate::task::info::{Note, Stall, TaskInfo, TaskPanic, TaskState, Wait};
 use crate::task::raw::{BUSY, DONE, NOTED, QUEUED, RawTask, drop_caught};
-use crate::task::waker;
 use crate::task::{CancellationToken, Id, JoinError, JoinHandle};
+use crate::task::{waits, waker};
 use std::cell::RefMut;
 use std::collections::HashMap;
 use std::future::Future;
@@ -141,13 +141,14 @@ impl Core {
         }
         let joins = self.who_joins_whom(&tasks);
         let mut waits = self.who_waits();
+        let mut noted = waits::by_task();
         let oldest = tasks.into_iter().rev().take(most);
         oldest
-            .map(|task| self.info(task, &joins, &mut waits))
+            .map(|task| self.info(task, &joins, &mut waits, &mut noted))
             .collect()
     }
 
-    /// What tasks wait for beside each other, by their address.
+    /// Who waits for the kernel or a timer, by the task's address.
     fn who_waits(&self) -> HashMap<*const (), Vec<Wait>> {
         let mut waits: HashMap<_, Vec<Wait>> = HashMap::new();
         if let Some(ask) = self.hooks.who_waits {
@@ -180,6 +181,7 @@ impl Core {
         task: RawTask,
         joins: &HashMap<*const (), Id>,
         waits: &mut HashMap<*const (), Vec<Wait>>,
+        noted: &mut HashMap<Id, Vec<Wait>>,
     ) -> TaskInfo {
         let address = task.as_ptr().cast_const().cast();
         let joins = joins.get(&address).copied();
@@ -187,6 +189,7 @@ impl Core {
         waits_for.extend(joins.map(Wait::Task));
         // SAFETY: what is in the list is `LIVE`, which keeps it.
         let header = unsafe { task.header() };
+        waits_for.extend(noted.remove(&header.id()).unwrap_or_default());
         let state = if header.is(BUSY) {
             TaskState::Running
         } else if header.is(QUEUED) {

@@ -119,3 +119,66 @@ macro_rules! download_loops {
         }
     };
 }
+
+/// Defines `measure` with [`copy_some`] as the tasks, for a runtime that takes buffers and gives
+/// them back with the result: `write_all`, `read` and `write_all_at` return both.
+///
+/// `$runtime` is the module of [`task_loops`](crate::task_loops), then come its stream and its
+/// file, and the method by which a buffer is read into from some byte on. The traits that these
+/// methods need are in scope where it is called.
+#[macro_export]
+macro_rules! download_by_owned_buffers {
+    ($runtime:path, $stream:ty, $file:ty, $unfilled:ident) => {
+        $crate::download_loops!($runtime, some);
+
+        async fn some(
+            plan: std::sync::Arc<$crate::download::Plan>,
+            turns: std::sync::Arc<$crate::files::Turns>,
+        ) -> std::io::Result<()> {
+            $crate::download::copy_some::<OfRuntime>(&plan, &turns).await
+        }
+
+        struct OfRuntime;
+
+        impl $crate::download::Wire for OfRuntime {
+            type Stream = $stream;
+            type File = $file;
+
+            async fn connect(origin: std::net::SocketAddr) -> std::io::Result<$stream> {
+                <$stream>::connect(origin).await
+            }
+
+            async fn send(stream: &mut $stream, bytes: Vec<u8>) -> std::io::Result<()> {
+                stream.write_all(bytes).await.0.map(drop)
+            }
+
+            async fn read(
+                stream: &mut $stream,
+                buf: Vec<u8>,
+                from: usize,
+            ) -> std::io::Result<(usize, Vec<u8>)> {
+                let (read, slice) = stream.read(buf.$unfilled(from..)).await;
+                Ok((read?, slice.into_inner()))
+            }
+
+            async fn create(path: std::path::PathBuf) -> std::io::Result<$file> {
+                <$file>::create(path).await
+            }
+
+            async fn write(
+                file: &$file,
+                buf: Vec<u8>,
+                part: std::ops::Range<usize>,
+                offset: u64,
+            ) -> std::io::Result<Vec<u8>> {
+                let (written, slice) = file.write_all_at(buf.slice(part), offset).await;
+                written?;
+                Ok(slice.into_inner())
+            }
+
+            async fn close(file: $file) -> std::io::Result<()> {
+                file.close().await
+            }
+        }
+    };
+}

@@ -1,63 +1,8 @@
 //! A hand-written client.
 
-use std::io;
-use std::net::SocketAddr;
-use std::ops::Range;
-use std::path::PathBuf;
-use std::sync::Arc;
-
 use monoio::buf::{IoBuf, IoBufMut};
 use monoio::fs::File;
 use monoio::io::{AsyncReadRent, AsyncWriteRentExt};
 use monoio::net::TcpStream;
-use peer::download::{Plan, Wire, copy_some};
-use peer::files::Turns;
 
-peer::download_loops!(crate::runtime, some);
-
-async fn some(plan: Arc<Plan>, turns: Arc<Turns>) -> io::Result<()> {
-    copy_some::<Monoio>(&plan, &turns).await
-}
-
-struct Monoio;
-
-impl Wire for Monoio {
-    type Stream = TcpStream;
-    type File = File;
-
-    async fn connect(origin: SocketAddr) -> io::Result<TcpStream> {
-        TcpStream::connect(origin).await
-    }
-
-    async fn send(stream: &mut TcpStream, bytes: Vec<u8>) -> io::Result<()> {
-        stream.write_all(bytes).await.0.map(drop)
-    }
-
-    async fn read(
-        stream: &mut TcpStream,
-        buf: Vec<u8>,
-        from: usize,
-    ) -> io::Result<(usize, Vec<u8>)> {
-        let (read, slice) = stream.read(buf.slice_mut(from..)).await;
-        Ok((read?, slice.into_inner()))
-    }
-
-    async fn create(path: PathBuf) -> io::Result<File> {
-        File::create(path).await
-    }
-
-    async fn write(
-        file: &File,
-        buf: Vec<u8>,
-        part: Range<usize>,
-        offset: u64,
-    ) -> io::Result<Vec<u8>> {
-        let (written, slice) = file.write_all_at(buf.slice(part), offset).await;
-        written?;
-        Ok(slice.into_inner())
-    }
-
-    async fn close(file: File) -> io::Result<()> {
-        file.close().await
-    }
-}
+peer::download_by_owned_buffers!(crate::runtime, TcpStream, File, slice_mut);

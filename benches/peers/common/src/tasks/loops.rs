@@ -166,3 +166,49 @@ macro_rules! wake_loop {
         }
     };
 }
+
+/// Defines `measure`, which carries out every case: those of one core and `wake` by the macros
+/// above, and `channel` through one whose ends have `async fn`s `send` and `recv`.
+///
+/// Called as `measure_tasks!(crate::runtime, tokio::sync::mpsc, channel)`: the module of
+/// [`task_loops`](crate::task_loops), then where `Sender`, `Receiver` and the function stand that
+/// makes both with room for so many values.
+#[macro_export]
+macro_rules! measure_tasks {
+    ($runtime:path, $($of_channel:ident)::+, $make:ident) => {
+        $crate::task_loops!($runtime);
+        $crate::wake_loop!($runtime);
+
+        use $($of_channel)::+::{Receiver, Sender, $make as make_channel};
+
+        pub(crate) fn measure(job: &$crate::Job) -> $crate::Measured {
+            match job.case.name {
+                "wake" | "wake-spin" => wake(job),
+                "channel" => between_cores(job),
+                _ => one_core(job),
+            }
+        }
+
+        fn between_cores(job: &$crate::Job) -> $crate::Measured {
+            let (sender, receiver) = make_channel($crate::tasks::CHANNEL_LEN);
+            $crate::tasks::channel(
+                job.scaled(1_000_000),
+                |values| of_runtime::block_on(job, send(sender, values)),
+                |values| of_runtime::block_on(job, receive(receiver, values)),
+            )
+        }
+
+        async fn send(sender: Sender<u64>, values: u64) {
+            for value in 0..values {
+                sender.send(value).await.expect("the receiver lives");
+            }
+        }
+
+        #[allow(unused_mut, reason = "some channels have one receiver, which they change")]
+        async fn receive(mut receiver: Receiver<u64>, values: u64) -> $crate::tasks::Received {
+            let mut received = $crate::tasks::Received::new(values);
+            while received.take(receiver.recv().await.expect("the sender lives")) {}
+            received
+        }
+    };
+}
