@@ -161,7 +161,8 @@ fn the_end_tells_what_was_waited_for() {
                 read.read(&mut [0; 8]).await
             }));
             drop(spawn(sleep(Duration::from_secs(3600))));
-            drop(spawn(async { corering::sync::Event::new().wait().await }));
+            let event = async { corering::sync::Event::new().wait().await };
+            drop(Builder::new().name("event").spawn(event));
             sleep(Duration::from_millis(1)).await;
         });
         let report = runtime.shutdown(Duration::from_millis(1));

@@ -371,7 +371,8 @@ fn many_waits_are_told_apart() {
 #[test]
 fn a_wait_that_leaves_its_thread_is_forgotten() {
     Case::new("a_wait_that_leaves_its_thread_is_forgotten").run(|| {
-        corering::block_on(async {
+        let runtime = corering::Runtime::builder().track_tasks(true).build();
+        runtime.expect("io_uring works here").block_on(async {
             for round in 0..100 {
                 let (sender, mut receiver) = sync::oneshot::<u32>();
                 let gate = Rc::new(Notify::new());

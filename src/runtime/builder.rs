@@ -296,8 +296,9 @@ impl Builder {
         self
     }
 
-    /// Whether every task's place of birth is kept, for [`task::all`](crate::task::all) and for the
-    /// report at the end: one entry of a table a task. By default only tasks that a
+    /// Whether every task's place of birth is kept, and what it waits for in
+    /// [`sync`](crate::sync), for [`task::all`](crate::task::all) and for the report at the end:
+    /// one entry of a table a task, and one a wait. By default only tasks that a
     /// [`task::Builder`](crate::task::Builder) made have it.
     pub fn track_tasks(mut self, track: bool) -> Builder {
         self.core.hooks.track = track;

@@ -82,7 +82,10 @@ pub(crate) fn build(
         budget_polls: sizes.budget_polls,
         budget_micros: 500,
         grace: Duration::from_secs(5),
-        hooks: task::Hooks::default(),
+        hooks: task::Hooks {
+            track: true,
+            ..task::Hooks::default()
+        },
     };
     let mut built: Vec<Core> = (0..cores)
         .map(|index| {

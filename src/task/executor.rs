@@ -580,6 +580,14 @@ pub(super) fn current_id() -> Option<Id> {
     with_current(|core| core.and_then(Core::current_id))
 }
 
+/// The running task, if something is noted of it.
+pub(super) fn current_noted() -> Option<Id> {
+    let task = with_current(|core| core.and_then(|core| core.current.get()))?;
+    // SAFETY: a task whose code is running is live, which keeps it.
+    let header = unsafe { task.header() };
+    header.is(NOTED).then(|| header.id())
+}
+
 /// A task of the current executor that waits to be woken; gives the future back if there is none.
 #[track_caller]
 pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {

@@ -170,8 +170,10 @@ pub struct TaskInfo {
     /// it waits for the first of them; also what it asked for in a call that was dropped since,
     /// where the resource goes on with it: [`recv`](crate::net::TcpStream::recv) of a stream, a
     /// [`oneshot`](crate::sync::oneshot()) receiver or a channel's `Stream` that was polled and is
-    /// still there. A task that waits and has nothing here waits for what this crate does not know:
-    /// a thread, another crate's channel, or nothing at all.
+    /// still there. What is in `sync` is known of tasks that [`Builder`](super::Builder) made, and
+    /// of all where [`track_tasks`](crate::Builder::track_tasks) is on, as it is in a simulation. A
+    /// task that waits and has nothing here waits for what is not known: a thread, another crate's
+    /// channel, or nothing at all.
     pub waits_for: Vec<Wait>,
     /// The type of its future. An `async fn` is called by its path, with `{{async_fn_env#0}}` or
     /// the like behind it; which, is the compiler's choice and no promise.

@@ -2,8 +2,9 @@
 //!
 //! Rules
 //! 1. A note says which task polled the wait last: that of the turn, whatever waker the poll came
-//!    with, so that a wait in a nested executor is its task's too. Polled outside of any task, it
-//!    is not noted.
+//!    with, so that a wait in a nested executor is its task's too. Polled outside of any task, or
+//!    in one of which nothing is noted (neither a builder nor `track_tasks`), it is not noted: a
+//!    note takes 25 ns, a third of a message between two tasks.
 //! 2. It stands from a poll that found nothing until one that found something, or until its
 //!    [`Note`] is dropped. So a wait that was granted, and has not had its turn, is still told of:
 //!    its task is ready then.
@@ -135,7 +136,7 @@ pub(crate) struct Note(Option<Place>);
 impl Note {
     /// The task that runs waits for this.
     pub(crate) fn set(&mut self, what: What, count: usize) {
-        let Some(task) = executor::current_id() else {
+        let Some(task) = executor::current_noted() else {
             return self.clear();
         };
         let entry = Entry { task, what, count };

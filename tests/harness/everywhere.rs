@@ -8,7 +8,9 @@ use std::future::Future;
 /// child: they may be as many, and take as long, as `CORERING_SEEDS` asks for.
 pub fn everywhere<F: Future<Output = ()> + 'static>(name: &'static str, body: fn() -> F) {
     Case::new(name).run(|| {
-        let mut runtime = Runtime::new().expect("io_uring works here");
+        // As in the simulation.
+        let runtime = Runtime::builder().track_tasks(true).build();
+        let mut runtime = runtime.expect("io_uring works here");
         runtime.block_on(body());
         assert_eq!(runtime.metrics().tasks, 0, "a task was left behind");
     });
