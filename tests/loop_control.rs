@@ -259,7 +259,10 @@ fn coroutines(it: &mut Loop<'_>, _rng: Rng) {
             assert_eq!(asked.await.unwrap(), "in its own time");
             let panics = home.spawn(|| async { std::panic::resume_unwind(Box::new(7_u8)) });
             let error: Result<(), _> = panics.await;
-            assert_eq!(*error.unwrap_err().into_panic().downcast::<u8>().unwrap(), 7);
+            assert_eq!(
+                *error.unwrap_err().into_panic().downcast::<u8>().unwrap(),
+                7
+            );
             // Dropping the handle leaves the task alone.
             let (told, hears) = corering::sync::oneshot();
             drop(home.spawn(|| async { told.send("detached").unwrap() }));

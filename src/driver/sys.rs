@@ -164,6 +164,37 @@ pub(crate) fn write_eventfd(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// Whether a program may handle this signal.
+#[cfg(feature = "signal")]
+pub(crate) fn check_signal(signal: libc::c_int) -> io::Result<()> {
+    if signal_hook_registry::FORBIDDEN.contains(&signal) {
+        let what =
+            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
+}
+
+/// On a simulated host: its process handles this signal from now on, and a descriptor that becomes
+/// readable with each one that it handles. `None` elsewhere.
+#[cfg(feature = "signal")]
+pub(crate) fn listen_simulated(signal: libc::c_int) -> Option<io::Result<Number>> {
+    simulated!(
+        sim::is_here(),
+        Some(sim::signals::listen(signal).map(Number::new))
+    );
+    let _ = signal;
+    None
+}
+
+/// How often the process of the simulated host has got a signal; `None` elsewhere.
+#[cfg(feature = "signal")]
+pub(crate) fn count_simulated(signal: libc::c_int) -> Option<u64> {
+    simulated!(sim::is_here(), Some(sim::signals::count(signal)));
+    let _ = signal;
+    None
+}
+
 /// From now on, each time `signal` arrives, adds one to `count` and then writes to `eventfd`.
 /// Handlers that others have registered run too; what the signal did by default does not happen
 /// any more. This cannot be undone.
@@ -173,11 +204,6 @@ pub(crate) fn count_signal(
     count: &'static std::sync::atomic::AtomicU64,
     eventfd: &'static OwnedFd,
 ) -> io::Result<()> {
-    if signal_hook_registry::FORBIDDEN.contains(&signal) {
-        let what =
-            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    }
     let act = move || {
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         // SAFETY: it only says where this thread's errno is.

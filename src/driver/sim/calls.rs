@@ -2,7 +2,7 @@
 
 use super::net::{How, SocketId};
 use super::state::{NUMBER_MIN, NUMBERS_PER_HOST, Object, State, What};
-use super::{Here, here, memory, try_here};
+use super::{Here, fifo, here, memory, try_here};
 use crate::driver::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::cell::OnceCell;
@@ -86,6 +86,22 @@ pub(crate) fn unix_pair(kind: i32) -> io::Result<[RawFd; 2]> {
     }
 }
 
+/// Both ends of a pipe: to read from, to write to.
+pub(crate) fn pipe() -> io::Result<[RawFd; 2]> {
+    let here = here();
+    let mut state = here.world.0.borrow_mut();
+    let number = state.next_number();
+    let [read, write] = fifo::pipe(number);
+    let first = state.install(here.host, What::Pipe(read)).map_err(error)?;
+    match state.install(here.host, What::Pipe(write)) {
+        Ok(second) => Ok([first, second]),
+        Err(errno) => {
+            let _ = state.close_number(here.host, first);
+            Err(error(errno))
+        }
+    }
+}
+
 /// Another number of the same open file.
 pub(crate) fn duplicate(number: RawFd) -> io::Result<RawFd> {
     let Here { world, .. } = here();
@@ -118,7 +134,7 @@ pub(crate) fn set_member(fd: &Fd, group: IpAddr, member: bool) -> io::Result<()>
 pub(crate) fn options(fd: &Fd) -> SockRef<'_> {
     let number = with(fd, |_, object| match &object.what {
         What::Socket { kind, options, .. } => Ok(options_of(*kind, options).as_raw_fd()),
-        What::File(_) => Err(libc::ENOTSOCK),
+        What::File(_) | What::Pipe(_) | What::Signals => Err(libc::ENOTSOCK),
     });
     let number = number.expect("an open socket keeps its options");
     // SAFETY: the options live as long as the simulated socket, which `fd` keeps open.
