@@ -45,9 +45,11 @@
 //!   They can be [killed](Control::kill), lose their [power](Control::power_loss), and
 //!   [boot](Control::restart) again.
 //! - **The network**: TCP as byte pipes with buffers, segments, latency (the loopback has none with
-//!   some seeds), half-close and resets; UDP with loss, duplicates and other orders; Unix sockets;
-//!   [links](Link), [partitions](Control::partition) in one direction or both, links that
-//!   [hold](Control::clog) what is sent.
+//!   some seeds), half-close and resets; UDP with loss, duplicates and other orders, segments
+//!   (`UDP_SEGMENT`), joined datagrams (`UDP_GRO`: which ones, the seed decides) and multicast groups
+//!   on the network or the loopback; Unix sockets; [links](Link),
+//!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
+//!   what is sent.
 //! - **Pipes** within a host, with the room and the atomic writes of Linux.
 //! - **Signals**: what [`Control::signal`] sends is told to who listens for it, and does to a host
 //!   that does not what the kernel would: `SIGTERM` ends it.

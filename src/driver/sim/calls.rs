@@ -1,6 +1,6 @@
 //! The plain system calls of a simulated host: what [`super::super::sys`] asks.
 
-use super::net::{How, SocketId};
+use super::net::{How, Interface, Options, SocketId};
 use super::state::{NUMBER_MIN, NUMBERS_PER_HOST, Object, State, What};
 use super::{Here, fifo, here, memory, try_here};
 use crate::driver::fd::Fd;
@@ -123,10 +123,45 @@ pub(crate) fn peer_cred(fd: &Fd) -> io::Result<libc::ucred> {
 }
 
 /// Joins or leaves a multicast group.
-pub(crate) fn set_member(fd: &Fd, group: IpAddr, member: bool) -> io::Result<()> {
+pub(crate) fn set_member(
+    fd: &Fd,
+    group: IpAddr,
+    interface: Interface,
+    member: bool,
+) -> io::Result<()> {
     with(fd, |state, object| match member {
-        true => state.net.join(object.socket()?, group),
-        false => state.net.leave(object.socket()?, group),
+        true => state.net.join(object.socket()?, group, interface),
+        false => state.net.leave(object.socket()?, group, interface),
+    })
+}
+
+/// Where what goes to multicast groups leaves.
+pub(crate) fn set_multicast_interface(fd: &Fd, interface: Interface) -> io::Result<()> {
+    with(fd, |state, object| {
+        state.net.set_group_interface(object.socket()?, interface)
+    })
+}
+
+/// Whether datagrams of one sender may be joined.
+pub(crate) fn joins(fd: &Fd) -> io::Result<bool> {
+    with(fd, |state, object| {
+        Ok(state.net.options(object.socket()?)?.joins)
+    })
+}
+
+/// Sets whether datagrams of one sender may be joined.
+pub(crate) fn set_joins(fd: &Fd, joins: bool) -> io::Result<()> {
+    with(fd, |state, object| {
+        let socket = object.socket()?;
+        let options = state.net.options(socket)?;
+        state.net.set_options(socket, Options { joins, ..options })
+    })
+}
+
+/// How many datagrams a socket had no room for.
+pub(crate) fn dropped_datagrams(fd: &Fd) -> io::Result<u32> {
+    with(fd, |state, object| {
+        state.net.dropped_datagrams(object.socket()?)
     })
 }
 
@@ -218,6 +253,27 @@ impl State {
             known.user_timeout = limit.as_nanos() as u64;
         }
         let _ = self.net.set_options(socket, known);
+    }
+
+    /// As [`take_options`](State::take_options), those that a datagram is sent with.
+    pub(super) fn take_multicast_options(&mut self, object: &Object) {
+        let What::Socket { id, kind, options } = &object.what else {
+            return;
+        };
+        let (Some(options), Ok(mut known)) = (options.get(), self.net.options(*id)) else {
+            return;
+        };
+        let [domain, kind, _] = *kind;
+        let (loops, hops) = match domain {
+            libc::AF_INET => (options.multicast_loop_v4(), options.multicast_ttl_v4()),
+            libc::AF_INET6 => (options.multicast_loop_v6(), options.multicast_hops_v6()),
+            _ => return,
+        };
+        if kind == libc::SOCK_DGRAM {
+            known.multicast_loop = loops.unwrap_or(true);
+            known.multicast_hops = hops.unwrap_or(1);
+            let _ = self.net.set_options(*id, known);
+        }
     }
 }
 

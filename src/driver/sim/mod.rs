@@ -53,7 +53,7 @@ pub use guard::GuardAlloc;
 
 pub(crate) use disk::Disk;
 pub(crate) use disk::Snapshot;
-pub(crate) use net::{Death, HostId, Link};
+pub(crate) use net::{Death, HostId, Interface, Link};
 pub(crate) use oracle::{Watch, complain};
 pub(crate) use signals::Reaction;
 

@@ -307,6 +307,7 @@ impl State {
     fn send_some(&mut self, core: usize, op: &mut Op, file: &Rc<Object>) -> Result<(), i32> {
         let socket = file.socket()?;
         let flags = op.sqe.op_flags as i32;
+        self.take_multicast_options(file);
         if op.sqe.opcode == opcode::SendMsg::CODE {
             if let Some(result) = self.send_message(core, op, file) {
                 return result;
