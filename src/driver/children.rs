@@ -1,7 +1,8 @@
-//! The plain system calls on child processes, on pipes and on the standard streams.
+//! The plain system calls on child processes, on pipes, on the standard streams, and on descriptors
+//! that go to other processes.
 //!
-//! They are part of the seam, as [`sys`](super::sys) is. A simulation has pipes, and no processes
-//! and no terminal: these say `Unsupported` there, and nothing reaches the real machine.
+//! They are part of the seam, as [`sys`](super::sys) is. A simulation has pipes, no processes and
+//! no terminal, and passes no descriptors: these say `Unsupported` there, and nothing reaches the real machine.
 
 use super::fd::Number;
 use std::io;
@@ -160,6 +161,15 @@ pub(crate) fn pipe() -> io::Result<[Number; 2]> {
     // SAFETY: the kernel writes two numbers.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     Ok(ends.map(Number::new))
+}
+
+/// Whether descriptors can be passed through Unix sockets.
+pub(crate) fn can_pass() -> io::Result<()> {
+    only_real(
+        "passing of descriptors",
+        "what a receiver gets is the standard library's, which reaches the real machine; send a \
+         path, or let the receiver connect for itself",
+    )
 }
 
 /// Another, close-on-exec number of a standard stream: 0, 1 or 2. The number itself stays open

@@ -72,8 +72,9 @@
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
 //! `SO_KEEPALIVE`, out-of-band data and devices are not simulated, nor does a signal stop a host
-//! (`SIGSTOP`). Child processes, the standard streams and watched descriptors of the real machine
-//! give `Unsupported`, with what to do instead. All hosts of a world share the program's statics.
+//! (`SIGSTOP`). Child processes, the standard streams, descriptors that travel through Unix sockets
+//! and watched descriptors of the real machine give `Unsupported`, with what to do instead. All
+//! hosts of a world share the program's statics.
 
 mod control;
 mod follow;
