@@ -36,12 +36,9 @@ const MS: Duration = Duration::from_millis(1);
 
 /// What runs the loops of a body.
 enum Loop<'a> {
-    Real(Option<Runtime>),
+    Real(&'a mut Option<Runtime>),
     #[cfg(feature = "sim")]
     Simulated(&'a mut Sim, Host),
-    #[cfg(not(feature = "sim"))]
-    #[allow(dead_code, reason = "the simulation has the lifetime")]
-    Never(&'a ()),
 }
 
 impl Loop<'_> {
@@ -53,8 +50,6 @@ impl Loop<'_> {
             Loop::Real(runtime) => runtime.as_mut().expect("it is open").block_on(future),
             #[cfg(feature = "sim")]
             Loop::Simulated(sim, host) => sim.block_on(host, future),
-            #[cfg(not(feature = "sim"))]
-            Loop::Never(_) => unreachable!("nobody makes one"),
         }
     }
 
@@ -63,8 +58,6 @@ impl Loop<'_> {
             Loop::Real(runtime) => runtime.as_mut().expect("it is open").run_forever(),
             #[cfg(feature = "sim")]
             Loop::Simulated(sim, host) => sim.block_on(host, stopping()),
-            #[cfg(not(feature = "sim"))]
-            Loop::Never(_) => unreachable!("nobody makes one"),
         }
     }
 
@@ -73,8 +66,6 @@ impl Loop<'_> {
             Loop::Real(runtime) => drop(runtime.take()),
             #[cfg(feature = "sim")]
             Loop::Simulated(sim, host) => sim.kill(host),
-            #[cfg(not(feature = "sim"))]
-            Loop::Never(_) => unreachable!("nobody makes one"),
         }
     }
 
@@ -87,8 +78,8 @@ impl Loop<'_> {
 fn twin(name: &'static str, cores: usize, body: fn(&mut Loop<'_>, Rng)) {
     Case::new(name).run(|| {
         let runtime = Runtime::builder().cores(cores).pin(false).build();
-        let runtime = runtime.expect("io_uring works here");
-        body(&mut Loop::Real(Some(runtime)), Rng::new());
+        let mut runtime = Some(runtime.expect("io_uring works here"));
+        body(&mut Loop::Real(&mut runtime), Rng::new());
     });
     #[cfg(feature = "sim")]
     if !Case::is_child() {
