@@ -47,7 +47,9 @@ fn peers_are_known() {
         let all = corering::block_on(credentials(path.clone()));
         std::fs::remove_file(path).expect("the test's own");
         // SAFETY: reads a number.
-        let (user, group) = unsafe { (libc::getuid(), libc::getgid()) };
+        let user = unsafe { libc::getuid() };
+        // SAFETY: reads a number.
+        let group = unsafe { libc::getgid() };
         let own = (Some(std::process::id() as i32), user, group);
         assert_eq!(all, [own; 8]);
     });
