@@ -2,7 +2,8 @@
 //! that go to other processes.
 //!
 //! They are part of the seam, as [`sys`](super::sys) is. A simulation has pipes, no processes and
-//! no terminal, and passes no descriptors: these say `Unsupported` there, and nothing reaches the real machine.
+//! no terminal, and passes no descriptors: these say `Unsupported` there, and nothing reaches the
+//! real machine.
 
 use super::fd::Number;
 use std::io;

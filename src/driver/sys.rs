@@ -377,8 +377,8 @@ pub(crate) fn set_member_v6(
     }
 }
 
-/// Sets where what is sent to multicast groups leaves (`IP_MULTICAST_IF`): by the interface with this
-/// address, or one that the kernel picks.
+/// Sets where what is sent to multicast groups leaves (`IP_MULTICAST_IF`): by the interface with
+/// this address, or one that the kernel picks.
 pub(crate) fn set_multicast_if_v4(fd: &Fd, interface: Ipv4Addr) -> io::Result<()> {
     simulated!(
         is_simulated(fd),
@@ -387,7 +387,8 @@ pub(crate) fn set_multicast_if_v4(fd: &Fd, interface: Ipv4Addr) -> io::Result<()
     sock(fd).set_multicast_if_v4(&interface)
 }
 
-/// As [`set_multicast_if_v4`], by the interface with this index, or one that the kernel picks for 0.
+/// As [`set_multicast_if_v4`], by the interface with this index, or one that the kernel picks
+/// for 0.
 pub(crate) fn set_multicast_if_v6(fd: &Fd, interface: u32) -> io::Result<()> {
     simulated!(
         is_simulated(fd),

@@ -46,8 +46,8 @@
 //!   [boot](Control::restart) again.
 //! - **The network**: TCP as byte pipes with buffers, segments, latency (the loopback has none with
 //!   some seeds), half-close and resets; UDP with loss, duplicates and other orders, segments
-//!   (`UDP_SEGMENT`), joined datagrams (`UDP_GRO`: which ones, the seed decides) and multicast groups
-//!   on the network or the loopback; Unix sockets; [links](Link),
+//!   (`UDP_SEGMENT`), joined datagrams (`UDP_GRO`: which ones, the seed decides) and multicast
+//!   groups on the network or the loopback; Unix sockets; [links](Link),
 //!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
 //!   what is sent.
 //! - **Pipes** within a host, with the room and the atomic writes of Linux.

@@ -110,8 +110,8 @@ impl<T> JoinHandle<T> {
     ///
     /// The task may clean up first, go on for a while, or refuse, also by taking the request
     /// [back](super::uncancel); one that does not look goes on as if nothing had been asked. Each
-    /// call is a request that [`cancelling`](super::cancelling) counts. Await the handle to see it end; [`abort`](Self::abort) does not
-    /// ask.
+    /// call is a request that [`cancelling`](super::cancelling) counts. Await the handle to see it
+    /// end; [`abort`](Self::abort) does not ask.
     pub fn cancel(&self) {
         // SAFETY: handles are on the owner thread, and this one keeps the task alive.
         unsafe { executor::ask_to_end(self.task) };

@@ -289,9 +289,8 @@ pub fn cancelling() -> usize {
 /// on. With the last one it is as if nobody had asked: [`cancelled`] waits for the next request,
 /// and [`run_until_cancelled`] runs its future. Outside of any task it does nothing.
 ///
-/// What the task has asked in its turn (groups, servers, tasks with a child of its
-/// [token](token)) stays asked. Whoever asks a task that may go on awaits its handle, or asks
-/// again.
+/// What the task has asked in its turn (groups, servers, tasks with a child of its [`token`])
+/// stays asked. Whoever asks a task that may go on awaits its handle, or asks again.
 ///
 /// # Cancel safety
 /// It waits for nothing. A task that is aborted has no say in it.

@@ -98,7 +98,7 @@ impl State {
     }
 
     /// Joins some of the datagrams that follow to this one, as a kernel may where the program has
-    /// asked for it (`UDP_GRO`): how many, the seed decides. The length of each is the control data.
+    /// asked for it (`UDP_GRO`): how many, the seed decides. Their length is the control data.
     fn join_more(
         &mut self,
         file: &Object,

@@ -41,6 +41,10 @@ mod net;
 mod oracle;
 mod queue;
 pub(crate) mod rng;
+#[cfg_attr(
+    not(feature = "signal"),
+    allow(dead_code, reason = "without that feature no program listens")
+)]
 pub(crate) mod signals;
 mod socket_ops;
 mod state;

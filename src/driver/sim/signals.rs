@@ -56,7 +56,6 @@ impl State {
 
 /// From now on this host's process handles the signal; a descriptor that becomes readable with
 /// each one that it handles.
-#[cfg(feature = "signal")]
 pub(crate) fn listen(signal: i32) -> io::Result<RawFd> {
     let here = here();
     let mut state = here.world.0.borrow_mut();
@@ -67,7 +66,6 @@ pub(crate) fn listen(signal: i32) -> io::Result<RawFd> {
 }
 
 /// How often this host's process has got a signal that it handles.
-#[cfg(feature = "signal")]
 pub(crate) fn count(signal: i32) -> u64 {
     let here = here();
     let state = here.world.0.borrow();

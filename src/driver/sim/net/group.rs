@@ -108,7 +108,10 @@ impl Net {
     }
 
     fn listeners(&self, group: IpAddr, wire: Wire) -> impl Iterator<Item = HostId> {
-        let joined = move |body: &Body| matches!(body, Body::Udp(udp) if udp.groups.contains(&(group, wire)));
+        let joined = move |body: &Body| match body {
+            Body::Udp(udp) => udp.groups.contains(&(group, wire)),
+            Body::Tcp(_) | Body::Unix(_) => false,
+        };
         let members = self
             .sockets
             .values()

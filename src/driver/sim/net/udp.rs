@@ -319,7 +319,8 @@ impl Net {
         }
     }
 
-    /// The sockets that a datagram is for: all of the port if the host listens to the group, or all that share its address.
+    /// The sockets that a datagram is for: all of the port if the host listens to the group, or all
+    /// that share its address.
     fn receivers(&self, parcel: &Parcel) -> Vec<SocketId> {
         let mut found = self.at_address(parcel.hosts.1, Transport::Udp, parcel.to);
         let udp = |id: &SocketId| match &self.sockets[id].body {
