@@ -204,7 +204,7 @@ fn member(sim: &mut Sim, name: &str) -> (Host, std::rc::Rc<std::cell::RefCell<Ve
             loop {
                 let mut room = [0; 8];
                 let (n, from) = socket.recv_from(&mut room).await.expect("received");
-                assert_eq!((n, from.port()), (1, 9));
+                assert!(n == 1 && from.ip() != LOCAL && from.port() > 0);
                 log.borrow_mut().push(room[0]);
             }
         }
@@ -254,7 +254,7 @@ fn a_group_reaches_every_host_that_can_be_reached() {
         // Who dies leaves its groups.
         sim.kill(&b);
         sim.block_on(&a, async {
-            let socket = UdpSocket::bind("0.0.0.0:9").await.expect("bound");
+            let socket = UdpSocket::bind("0.0.0.0:0").await.expect("bound");
             socket.send_to(&[7], (GROUP, 5353)).await.expect("sent");
             corering::time::sleep(SECOND).await;
         });
