@@ -109,7 +109,7 @@ impl<T: AsFd> PollFd<T> {
     ///
     /// # Errors
     /// `EMFILE` if this process has no descriptor left for the duplicate; `Unsupported` in a
-    /// simulation, whose sockets the runtime's own types know.
+    /// simulation, unless it is a socket or a pipe of the simulation itself.
     ///
     /// # Panics
     /// Outside of a runtime.

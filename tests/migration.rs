@@ -208,7 +208,8 @@ async fn cancelling() -> Outcome {
     let task = corering::spawn(async {
         while task::run_until_cancelled(step()).await.is_some() {}
         task::cancelled().await;
-        task::is_cancelled()
+        let is_asked = task::cancelling() == 1;
+        is_asked && task::uncancel() == 0
     });
     sleep(SHORT).await;
     task.cancel();

@@ -497,24 +497,44 @@ fn poll_fd() {
     });
 }
 
+/// Typed errors that say why, and what to do instead; nothing reaches the real machine.
 #[cfg(feature = "sim")]
 #[test]
 fn a_simulation_has_none_of_it() {
+    let census = Census::take();
     let mut sim = corering::sim::Sim::new(1);
     let host = sim.host("alone").boot(|_core| async {});
-    let (one, _other) = UnixStream::pair().expect("a pair");
+    let (one, other) = UnixStream::pair().expect("a pair");
     sim.block_on(&host, async move {
-        let errors = [
-            Command::new("true").spawn().err(),
-            pipe::pipe().err(),
-            corering::stdio::stdin().err(),
-            PollFd::new(one).err(),
+        let mut command = Command::new("true");
+        let kill = Command::new("true").kill_on_drop(true).spawn().err();
+        let processes = [
+            command.spawn().err(),
+            command.status().await.err(),
+            command.output().await.err(),
+            Command::shell("exit 3").output().await.err(),
+            kill,
         ];
-        for error in errors {
-            let error = error.expect("it is not simulated");
-            assert_eq!(error.kind(), ErrorKind::Unsupported);
-            assert!(error.to_string().contains("simulation"), "{error}");
+        let streams = [
+            corering::stdio::stdin().err(),
+            corering::stdio::stdout().err(),
+            corering::stdio::stderr().err(),
+        ];
+        let process = (&processes[..], ["child processes", "host of its own"]);
+        let stream = (&streams[..], ["standard streams", "`io::duplex`"]);
+        let foreign = [PollFd::new(one).err()];
+        let foreign = (&foreign[..], ["real machine", "sockets and pipes"]);
+        for (errors, parts) in [process, stream, foreign] {
+            for error in errors {
+                let error = error.as_ref().expect("it is not simulated");
+                assert_eq!(error.kind(), ErrorKind::Unsupported);
+                let text = error.to_string();
+                assert!(text.starts_with("a simulation has no "), "{text}");
+                assert!(parts.iter().all(|part| text.contains(part)), "{text}");
+            }
         }
     });
     sim.finish();
+    drop(other);
+    census.assert_same();
 }

@@ -175,3 +175,28 @@ fn runs_on_one_thread_are_the_same() {
     let runs = std::thread::spawn(move || [run(), run()]).join().unwrap();
     assert_eq!(runs[0], runs[1]);
 }
+
+/// A connect whose deadline passes is a time-out, and no connection.
+#[test]
+fn a_connect_that_nobody_answers_times_out() {
+    corering::sim::seeds(0..50, |sim: &mut Sim| {
+        let server = sim.host("server").boot(|_core| async {
+            let _ = serve().await;
+        });
+        let client = sim.host("client").boot(|_core| async {});
+        sim.run_for(Duration::from_secs(1));
+        sim.partition(&server, &client);
+        sim.block_on(&client, async {
+            let limit = Duration::from_millis(500);
+            let error = TcpStream::connect_timeout("server:7000", limit).await;
+            let error = error.expect_err("nobody answers");
+            assert_eq!(error.kind(), std::io::ErrorKind::TimedOut, "{error}");
+        });
+        sim.heal(&server, &client);
+        sim.block_on(&client, async {
+            let mut stream = connect().await;
+            stream.write_all(b"hello").await.expect("sent");
+            stream.read_exact(&mut [0; 5]).await.expect("echoed");
+        });
+    });
+}

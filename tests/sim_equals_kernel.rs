@@ -15,9 +15,10 @@ mod harness;
 
 use corering::fs::{self, File, OpenOptions};
 use corering::net::{TcpListener, TcpStream};
+use corering::pipe::{Receiver, Sender, pipe};
 use corering::sim::{Faults, Sim};
 use corering::time::{sleep, timeout};
-use corering::{Runtime, spawn};
+use corering::{PollFd, Runtime, spawn};
 use futures::{FutureExt, StreamExt};
 use harness::{Case, Rng};
 use std::collections::BTreeSet;
@@ -302,4 +303,106 @@ fn errors_of_addresses_are_the_same() {
             assert_eq!(real, sim, "seed {seed}: real, simulated");
         }
     });
+}
+
+// ---------------------------------------------------------------------------------------------
+// Pipes
+
+/// One step with a pipe; what came of it. Writes are whole pages: a kernel counts in those.
+async fn pipe_step(
+    ends: &mut (Option<Sender>, Option<Receiver>),
+    what: u64,
+    limit: Duration,
+) -> String {
+    const PAGE: usize = 4096;
+    let number = (what / 8) as usize;
+    match (what % 8, ends) {
+        (0..3, (Some(sender), _)) => {
+            let bytes = vec![what as u8; PAGE * (1 + number % 20)];
+            let written = async {
+                sender.write_all(&bytes).await?;
+                sender.flush().await
+            };
+            let written = timeout(limit, written).await;
+            format!("write {}", written.map_or_else(|_| "waits".into(), said))
+        }
+        (3..5, (_, Some(receiver))) => {
+            let (mut got, mut sum) = (0, 0);
+            let ended = loop {
+                // How much one read finds depends on how far the writer is: let it come to rest.
+                sleep(limit).await;
+                let left = number % 100_000 - got;
+                match timeout(limit, receiver.fill_buf()).await {
+                    Err(_) => break "waits".into(),
+                    Ok(Ok([])) => break "end".into(),
+                    Ok(Ok(_)) if left == 0 => break "enough".into(),
+                    Ok(Err(error)) => break said::<()>(Err(error)),
+                    Ok(Ok(chunk)) => {
+                        let n = chunk.len().min(left);
+                        sum += chunk[..n].iter().map(|&b| u64::from(b)).sum::<u64>();
+                        got += n;
+                        receiver.consume(n);
+                    }
+                }
+            };
+            format!("read {got} {sum} {ended}")
+        }
+        (5, (sender, receiver)) => {
+            let both = libc::POLLIN | libc::POLLOUT;
+            let polled = match (sender, receiver) {
+                (Some(sender), _) if number % 2 == 0 => {
+                    let watched = PollFd::new(&*sender).expect("watched");
+                    timeout(limit, watched.ready(both)).await
+                }
+                (_, Some(receiver)) => {
+                    let watched = PollFd::new(&*receiver).expect("watched");
+                    timeout(limit, watched.ready(both)).await
+                }
+                _ => return "nobody polls".into(),
+            };
+            let polled = polled.map(|ready| said(ready.map(|ready| ready.as_raw_value())));
+            format!("poll {}", polled.unwrap_or_else(|_| "waits".into()))
+        }
+        (6, (sender, _)) if number % 4 == 0 => format!("no sender {:?}", sender.take().is_some()),
+        (7, (_, receiver)) if number % 4 == 0 => {
+            format!("no receiver {:?}", receiver.take().is_some())
+        }
+        _ => "gone".into(),
+    }
+}
+
+async fn pipe_program(seed: u64, limit: Duration) -> Vec<String> {
+    let mut rng = Rng::from_seed(seed);
+    let (sender, receiver) = pipe().expect("a pipe");
+    let mut ends = (Some(sender), Some(receiver));
+    let mut all = Vec::new();
+    for _ in 0..12 {
+        let what = rng.next() >> 8;
+        all.push(pipe_step(&mut ends, what, limit).await);
+        // Ends are closed in the kernels' own time.
+        sleep(limit).await;
+    }
+    all
+}
+
+/// What a pipe has room for, where it ends, and what `poll` says of it.
+#[test]
+fn pipes_say_the_same() {
+    Case::new("pipes_say_the_same").seconds(120).run(|| {
+        let mut runtime = Runtime::new().expect("io_uring works here");
+        // All at once: what takes its time here is to be sure that nothing more happens.
+        let programs = (0..300).map(spawn_program);
+        let real = runtime.block_on(async { futures::future::join_all(programs).await });
+        for (seed, real) in (0..).zip(real) {
+            let program = pipe_program(seed, Duration::from_secs(1));
+            let sim = simulated(seed, Faults::swarm(seed), program);
+            for (step, (real, sim)) in real.iter().zip(&sim).enumerate() {
+                assert_eq!(real, sim, "seed {seed}, step {step}: real, simulated");
+            }
+        }
+    });
+}
+
+async fn spawn_program(seed: u64) -> Vec<String> {
+    spawn(pipe_program(seed, 60 * MS)).await.expect("no panic")
 }

@@ -14,9 +14,11 @@
 mod harness;
 
 use corering::flow::{When, call_soon, gather, shield, task_group, timeout_with, wait};
+use corering::sync::local;
 use corering::task::{self, Builder, CancellationToken, TaskState, Wait, yield_now};
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
+use futures::FutureExt;
 use harness::{Case, everywhere, panic_of};
 use std::cell::Cell;
 use std::future::pending;
@@ -261,6 +263,125 @@ async fn request() {
 #[test]
 fn a_request_is_seen_delayed_or_refused() {
     everywhere("a_request_is_seen_delayed_or_refused", request);
+}
+
+/// Requests are counted; a task that takes all of them back goes on as if it had not been asked.
+async fn taken_back() {
+    assert_eq!((task::cancelling(), task::uncancel()), (0, 0), "no task");
+    let token = CancellationToken::new();
+    let (tell, mut hear) = local::mpsc::channel(8);
+    let stubborn = task::Builder::new().cancellation_token(token.clone());
+    let stubborn = stubborn.spawn(async move {
+        let mut left = Vec::new();
+        for _ in 0..3 {
+            let waits = task::run_until_cancelled(pending::<()>());
+            assert!(waits.await.is_none() && task::is_cancelled());
+            tell.send(task::cancelling()).await.unwrap();
+            // It is ready as long as a request is there, and not from the last one on.
+            task::cancelled().await;
+            while task::is_cancelled() {
+                left.push(task::uncancel());
+            }
+            assert_eq!(task::run_until_cancelled(async { 1 }).await, Some(1));
+            assert!(task::cancelled().now_or_never().is_none());
+        }
+        left
+    });
+    yield_now().await;
+    stubborn.cancel();
+    assert_eq!(hear.recv().await, Some(1));
+    yield_now().await;
+    stubborn.cancel();
+    stubborn.abort_handle().cancel();
+    token.cancel();
+    assert_eq!((token.cancelling(), hear.recv().await), (3, Some(3)));
+    yield_now().await;
+    // Taken back before the task has looked: it sees nothing of it.
+    stubborn.cancel();
+    assert_eq!(token.uncancel(), 0);
+    sleep(MS).await;
+    assert!(hear.try_recv().is_err() && !stubborn.is_finished());
+    stubborn.cancel();
+    assert_eq!(hear.recv().await, Some(1));
+    assert_eq!(stubborn.await.unwrap(), [0, 2, 1, 0, 0]);
+    assert_eq!((token.cancelling(), token.uncancel()), (0, 0));
+}
+
+#[test]
+fn requests_are_counted_and_taken_back() {
+    everywhere("requests_are_counted_and_taken_back", taken_back);
+}
+
+/// A request goes down the tree, and is taken back by each for itself alone.
+async fn taken_back_in_a_tree() {
+    let root = CancellationToken::new();
+    let (middle, aside) = (root.child_token(), root.child_token());
+    let leaf = middle.child_token();
+    root.cancel();
+    middle.cancel();
+    let counts = || [&root, &middle, &aside, &leaf].map(CancellationToken::cancelling);
+    assert_eq!(counts(), [1, 2, 1, 2]);
+    assert_eq!(
+        root.child_token().cancelling(),
+        1,
+        "born with what there is"
+    );
+    assert_eq!(root.uncancel(), 0);
+    assert_eq!(counts(), [0, 2, 1, 2]);
+    assert!(!root.child_token().is_cancelled());
+    assert_eq!(
+        (leaf.uncancel(), leaf.uncancel(), leaf.uncancel()),
+        (1, 0, 0)
+    );
+    assert_eq!(counts(), [0, 2, 1, 0]);
+    // The tree is whole: the next request reaches all of it.
+    let waits = spawn({
+        let leaf = leaf.clone();
+        async move { leaf.cancelled().await }
+    });
+    yield_now().await;
+    root.cancel();
+    waits.await.unwrap();
+    assert_eq!(counts(), [1, 3, 2, 1]);
+    // Waiters of several rounds, some of which give up: places are not mixed up.
+    let token = CancellationToken::new();
+    let mut rounds = Vec::new();
+    for _ in 0..10 {
+        let mut waiters: Vec<_> = (0..5).map(|_| Box::pin(token.cancelled())).collect();
+        for waiter in &mut waiters {
+            assert!(waiter.as_mut().now_or_never().is_none());
+        }
+        token.cancel();
+        token.uncancel();
+        waiters.truncate(3);
+        rounds.push(waiters);
+    }
+    for waiters in rounds.iter_mut().rev() {
+        for waiter in waiters.iter_mut() {
+            assert!(waiter.as_mut().now_or_never().is_none(), "taken back");
+        }
+        waiters.pop();
+    }
+    token.cancel();
+    for waiter in rounds.into_iter().flatten() {
+        waiter.await;
+    }
+    // A group that was asked through its task stays asked: the task goes on without it.
+    let task = spawn(async {
+        let asked = task::token().child_token();
+        task::cancelled().await;
+        task::uncancel();
+        sleep(MS).await;
+        (task::is_cancelled(), asked.is_cancelled())
+    });
+    yield_now().await;
+    task.cancel();
+    assert_eq!(task.await.unwrap(), (false, true));
+}
+
+#[test]
+fn each_token_takes_back_for_itself() {
+    everywhere("each_token_takes_back_for_itself", taken_back_in_a_tree);
 }
 
 async fn tree() {

@@ -1,7 +1,9 @@
-//! The plain system calls on child processes, on pipes and on the standard streams.
+//! The plain system calls on child processes, on pipes, on the standard streams, and on descriptors
+//! that go to other processes.
 //!
-//! They are part of the seam, as [`sys`](super::sys) is. A simulation has no processes, no pipes
-//! and no terminal: there each of them says `Unsupported`, and nothing reaches the real machine.
+//! They are part of the seam, as [`sys`](super::sys) is. A simulation has pipes, no processes and
+//! no terminal, and passes no descriptors: these say `Unsupported` there, and nothing reaches the
+//! real machine.
 
 use super::fd::Number;
 use std::io;
@@ -23,14 +25,14 @@ pub(crate) struct Spawned {
     pub(crate) pipes: [Option<OwnedFd>; 3],
 }
 
-/// The answer of a simulation, which has no such thing.
-fn only_real(what: &str) -> io::Result<()> {
+/// The answer of a simulation, which has no such thing: what to do instead.
+fn only_real(what: &str, instead: &str) -> io::Result<()> {
     #[cfg(feature = "sim")]
     if super::sim::is_here() {
-        let what = format!("a simulation has no {what}: give the program a stand-in for it");
+        let what = format!("a simulation has no {what}: {instead}");
         return Err(io::Error::new(io::ErrorKind::Unsupported, what));
     }
-    let _ = what;
+    let _ = (what, instead);
     Ok(())
 }
 
@@ -45,7 +47,11 @@ fn check(result: libc::c_long) -> io::Result<libc::c_long> {
 /// Starts a child. It blocks until the new program runs, or the kernel has said why it cannot:
 /// the standard library does it, by `posix_spawn(3)` where that is enough.
 pub(crate) fn spawn(command: &mut Command) -> io::Result<Spawned> {
-    only_real("child processes")?;
+    only_real(
+        "child processes, only this program's own code runs in it",
+        "let the code take a function that does what the child would, or make the child's work a \
+         service on a host of its own",
+    )?;
     reap_left();
     let mut child = command.spawn()?;
     let pidfd = match pidfd_open(child.id()) {
@@ -148,27 +154,50 @@ fn reap_left() {
 
 /// A pipe, both ends close-on-exec: to read from, to write to.
 pub(crate) fn pipe() -> io::Result<[Number; 2]> {
-    only_real("pipes")?;
+    #[cfg(feature = "sim")]
+    if super::sim::is_here() {
+        return super::sim::calls::pipe().map(|ends| ends.map(Number::new));
+    }
     let mut ends = [0; 2];
     // SAFETY: the kernel writes two numbers.
     check(unsafe { libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC) }.into())?;
     Ok(ends.map(Number::new))
 }
 
+/// Whether descriptors can be passed through Unix sockets.
+pub(crate) fn can_pass() -> io::Result<()> {
+    only_real(
+        "passing of descriptors",
+        "what a receiver gets is the standard library's, which reaches the real machine; send a \
+         path, or let the receiver connect for itself",
+    )
+}
+
 /// Another, close-on-exec number of a standard stream: 0, 1 or 2. The number itself stays open
 /// whatever happens to this one, and the flags of the open file, which other processes may share,
 /// are left as they are.
 pub(crate) fn standard_stream(number: RawFd) -> io::Result<Number> {
-    only_real("standard streams")?;
+    only_real(
+        "standard streams",
+        "let the code take any reader and writer, and give it a pipe or `io::duplex` here",
+    )?;
     // SAFETY: the number is not kept; where it is closed the kernel says so.
     let stream = unsafe { BorrowedFd::borrow_raw(number) };
     let duplicate = stream.try_clone_to_owned()?;
     Ok(Number::new(duplicate.into_raw_fd()))
 }
 
-/// Another, close-on-exec number of a descriptor that is not the runtime's.
+/// Another, close-on-exec number of a descriptor that is not the runtime's; in a simulation, of one
+/// of the simulation's own.
 pub(crate) fn foreign(fd: BorrowedFd<'_>) -> io::Result<Number> {
-    only_real("foreign descriptors")?;
+    #[cfg(feature = "sim")]
+    if super::sim::owns(fd.as_raw_fd()) {
+        return super::sim::calls::duplicate(fd.as_raw_fd()).map(Number::new);
+    }
+    only_real(
+        "descriptors of the real machine",
+        "what reads them is outside of it; its own sockets and pipes can be watched",
+    )?;
     let duplicate = fd.try_clone_to_owned()?;
     Ok(Number::new(duplicate.into_raw_fd()))
 }

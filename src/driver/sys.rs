@@ -164,6 +164,37 @@ pub(crate) fn write_eventfd(fd: RawFd) -> io::Result<()> {
     }
 }
 
+/// Whether a program may handle this signal.
+#[cfg(feature = "signal")]
+pub(crate) fn check_signal(signal: libc::c_int) -> io::Result<()> {
+    if signal_hook_registry::FORBIDDEN.contains(&signal) {
+        let what =
+            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    Ok(())
+}
+
+/// On a simulated host: its process handles this signal from now on, and a descriptor that becomes
+/// readable with each one that it handles. `None` elsewhere.
+#[cfg(feature = "signal")]
+pub(crate) fn listen_simulated(signal: libc::c_int) -> Option<io::Result<Number>> {
+    simulated!(
+        sim::is_here(),
+        Some(sim::signals::listen(signal).map(Number::new))
+    );
+    let _ = signal;
+    None
+}
+
+/// How often the process of the simulated host has got a signal; `None` elsewhere.
+#[cfg(feature = "signal")]
+pub(crate) fn count_simulated(signal: libc::c_int) -> Option<u64> {
+    simulated!(sim::is_here(), Some(sim::signals::count(signal)));
+    let _ = signal;
+    None
+}
+
 /// From now on, each time `signal` arrives, adds one to `count` and then writes to `eventfd`.
 /// Handlers that others have registered run too; what the signal did by default does not happen
 /// any more. This cannot be undone.
@@ -173,11 +204,6 @@ pub(crate) fn count_signal(
     count: &'static std::sync::atomic::AtomicU64,
     eventfd: &'static OwnedFd,
 ) -> io::Result<()> {
-    if signal_hook_registry::FORBIDDEN.contains(&signal) {
-        let what =
-            format!("signal {signal} cannot be caught: the kernel, or the program, needs it");
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
-    }
     let act = move || {
         count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
         // SAFETY: it only says where this thread's errno is.
@@ -299,7 +325,7 @@ fn option<T>(fd: &Fd, level: libc::c_int, name: libc::c_int, value: &mut T) -> i
 
 /// Whether the kernel joins datagrams of one sender (`UDP_GRO`).
 pub(crate) fn udp_gro(fd: &Fd) -> io::Result<bool> {
-    simulated!(is_simulated(fd), Ok(false));
+    simulated!(is_simulated(fd), sim::calls::joins(fd));
     let mut on: libc::c_int = 0;
     option(fd, SOL_UDP, UDP_GRO, &mut on)?;
     Ok(on != 0)
@@ -307,10 +333,7 @@ pub(crate) fn udp_gro(fd: &Fd) -> io::Result<bool> {
 
 /// Sets whether the kernel joins datagrams of one sender.
 pub(crate) fn set_udp_gro(fd: &Fd, on: bool) -> io::Result<()> {
-    simulated!(
-        is_simulated(fd),
-        Err(io::Error::from_raw_os_error(libc::ENOPROTOOPT))
-    );
+    simulated!(is_simulated(fd), sim::calls::set_joins(fd, on));
     let (on, len) = (libc::c_int::from(on), size_of::<libc::c_int>());
     let ptr = std::ptr::from_ref(&on).cast();
     // SAFETY: the kernel reads one number during the call.
@@ -325,10 +348,11 @@ pub(crate) fn set_member_v4(
     interface: Ipv4Addr,
     member: bool,
 ) -> io::Result<()> {
-    simulated!(
-        is_simulated(fd),
-        sim::calls::set_member(fd, group.into(), member)
-    );
+    #[cfg(feature = "sim")]
+    if is_simulated(fd) {
+        let interface = sim::Interface::Address(interface);
+        return sim::calls::set_member(fd, group.into(), interface, member);
+    }
     match member {
         true => sock(fd).join_multicast_v4(&group, &interface),
         false => sock(fd).leave_multicast_v4(&group, &interface),
@@ -342,19 +366,40 @@ pub(crate) fn set_member_v6(
     interface: u32,
     member: bool,
 ) -> io::Result<()> {
-    simulated!(
-        is_simulated(fd),
-        sim::calls::set_member(fd, (*group).into(), member)
-    );
+    #[cfg(feature = "sim")]
+    if is_simulated(fd) {
+        let interface = sim::Interface::Index(interface);
+        return sim::calls::set_member(fd, (*group).into(), interface, member);
+    }
     match member {
         true => sock(fd).join_multicast_v6(group, interface),
         false => sock(fd).leave_multicast_v6(group, interface),
     }
 }
 
+/// Sets where what is sent to multicast groups leaves (`IP_MULTICAST_IF`): by the interface with
+/// this address, or one that the kernel picks.
+pub(crate) fn set_multicast_if_v4(fd: &Fd, interface: Ipv4Addr) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        sim::calls::set_multicast_interface(fd, sim::Interface::Address(interface))
+    );
+    sock(fd).set_multicast_if_v4(&interface)
+}
+
+/// As [`set_multicast_if_v4`], by the interface with this index, or one that the kernel picks
+/// for 0.
+pub(crate) fn set_multicast_if_v6(fd: &Fd, interface: u32) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        sim::calls::set_multicast_interface(fd, sim::Interface::Index(interface))
+    );
+    sock(fd).set_multicast_if_v6(interface)
+}
+
 /// How many datagrams this socket had no room for (`SO_MEMINFO`).
 pub(crate) fn dropped_datagrams(fd: &Fd) -> io::Result<u32> {
-    simulated!(is_simulated(fd), Ok(0));
+    simulated!(is_simulated(fd), sim::calls::dropped_datagrams(fd));
     let mut counters = [0u32; MEMINFO_DROPS + 1];
     option(fd, libc::SOL_SOCKET, SO_MEMINFO, &mut counters)?;
     Ok(counters[MEMINFO_DROPS])

@@ -39,3 +39,22 @@ fn a_child_that_goes_is_let_go() {
         assert!(parent.is_cancelled() && parent.child_token().is_cancelled());
     });
 }
+
+/// A request is taken back, and another one comes, while somebody waits.
+#[test]
+fn a_request_after_one_that_was_taken_back_is_seen() {
+    super::model(|| {
+        let token = CancellationToken::new();
+        let waits = token.clone();
+        let thread = thread::spawn(move || {
+            let held = tracked();
+            block_on(waits.cancelled());
+            drop(held);
+        });
+        token.cancel();
+        token.uncancel();
+        token.cancel();
+        thread.join().unwrap();
+        assert_eq!(token.cancelling(), 1);
+    });
+}

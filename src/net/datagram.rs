@@ -14,6 +14,7 @@
 use super::waiters::Waiters;
 use crate::buf::{BufResult, IoBuf};
 use crate::driver::buf_ring::{Group, RecvBuf};
+use crate::driver::children;
 use crate::driver::fd::{Fd, Number};
 use crate::driver::slot::Limit;
 use crate::driver::submit::{Submit, SubmitMulti};
@@ -368,6 +369,9 @@ pub(super) fn to_pass(fd: &Fd, fds: &[BorrowedFd<'_>]) -> io::Result<Vec<Fd>> {
             fds.len()
         );
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    if !fds.is_empty() {
+        children::can_pass()?;
     }
     let duplicate = |&passed: &BorrowedFd<'_>| {
         sys::duplicate(passed).map(|number| Fd::from_number(number, fd.driver()))

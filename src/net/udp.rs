@@ -284,12 +284,12 @@ impl UdpSocket {
 
     /// Sends to multicast groups through the interface with this address (`IP_MULTICAST_IF`).
     pub fn set_multicast_if_v4(&self, interface: Ipv4Addr) -> io::Result<()> {
-        sys::sock(self.fd()).set_multicast_if_v4(&interface)
+        sys::set_multicast_if_v4(self.fd(), interface)
     }
 
     /// Sends to multicast groups through the interface with this index (`IPV6_MULTICAST_IF`).
     pub fn set_multicast_if_v6(&self, interface: u32) -> io::Result<()> {
-        sys::sock(self.fd()).set_multicast_if_v6(interface)
+        sys::set_multicast_if_v6(self.fd(), interface)
     }
 }
 

@@ -167,8 +167,8 @@ impl UnixDatagram {
     /// connected. The peer gets descriptors of its own: these may be closed at once.
     ///
     /// # Errors
-    /// `InvalidInput` for more than 253 descriptors; `EMFILE` if they cannot be duplicated; as
-    /// [`send`](UnixDatagram::send).
+    /// `InvalidInput` for more than 253 descriptors; `EMFILE` if they cannot be duplicated;
+    /// `Unsupported` in a simulation; as [`send`](UnixDatagram::send).
     ///
     /// # Cancel safety
     /// Dropped before it is ready, the datagram is sent wholly or not at all.
@@ -196,7 +196,11 @@ impl UnixDatagram {
         Ok((copy_to(buf, &message.bytes), fds))
     }
 
-    /// Which process has made the other end of a [pair](UnixDatagram::pair) (`SO_PEERCRED`).
+    /// Which process has made the other end of a [pair](UnixDatagram::pair) (`SO_PEERCRED`). In a
+    /// simulation that is process 1 of root: the host's only one.
+    ///
+    /// # Errors
+    /// What `getsockopt(2)` says; nothing is to be expected.
     pub fn peer_cred(&self) -> io::Result<UCred> {
         sys::peer_cred(self.fd()).map(UCred::new)
     }

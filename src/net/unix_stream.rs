@@ -102,7 +102,7 @@ impl UnixStream {
     ///
     /// # Errors
     /// `InvalidInput` without any bytes, or for more than 253 descriptors; `EMFILE` if they
-    /// cannot be duplicated; as [`send`](UnixStream::send).
+    /// cannot be duplicated; `Unsupported` in a simulation; as [`send`](UnixStream::send).
     ///
     /// # Cancel safety
     /// Not safe: as [`send`](UnixStream::send).
@@ -143,7 +143,11 @@ impl UnixStream {
         Ok((n, into_owned(fds)))
     }
 
-    /// Which process has made the other end, and for whom (`SO_PEERCRED`).
+    /// Which process has made the other end, and for whom (`SO_PEERCRED`). In a simulation that is
+    /// process 1 of root: the host's only one.
+    ///
+    /// # Errors
+    /// What `getsockopt(2)` says; nothing is to be expected.
     pub fn peer_cred(&self) -> io::Result<UCred> {
         sys::peer_cred(self.fd()).map(UCred::new)
     }

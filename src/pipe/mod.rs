@@ -11,7 +11,8 @@
 //! its default, as in a C program that embeds the runtime, the first write blocks it on the
 //! runtime's thread.
 //!
-//! A simulation has no pipes: there they give `Unsupported`.
+//! In a simulation a pipe is one of the host's own: between its tasks, since it has no other
+//! processes.
 
 mod receiver;
 mod sender;
@@ -26,7 +27,7 @@ use std::io;
 /// A pipe (`pipe2(2)`): what is written to the sender can be read from the receiver.
 ///
 /// # Errors
-/// `EMFILE` if this process has no descriptor left; `Unsupported` in a simulation.
+/// `EMFILE` if this process has no descriptor left.
 ///
 /// # Panics
 /// Outside of a runtime.

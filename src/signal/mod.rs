@@ -13,6 +13,9 @@
 //!                                            │ poll, one a listener
 //!                    recv ◄── COUNTS[n] has grown ◄── completion on each core
 //! ```
+//!
+//! A host of a simulation gets the signals that `sim::Control::signal` sends it, and none of the
+//! real process': its counters and its descriptor are the simulation's.
 
 use crate::driver::Driver;
 use crate::driver::fd::Fd;
@@ -124,10 +127,18 @@ impl SignalKind {
     }
 }
 
+impl From<SignalKind> for i32 {
+    /// The number.
+    fn from(kind: SignalKind) -> i32 {
+        kind.0
+    }
+}
+
 /// Listens for a signal, from this call on.
 ///
 /// The first call for a kind replaces what the signal does by default (`sigaction(2)`), for the
-/// whole process and for good: after it, Ctrl-C ends the program only if the program does so.
+/// whole process and for good: after it, Ctrl-C ends the program only if the program does so. In a
+/// simulation the process is that of the host, until it is restarted.
 ///
 /// # Errors
 /// `InvalidInput` for a number that is no signal, or one that cannot be caught (`SIGKILL`,
@@ -155,15 +166,28 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
             let what = format!("{} is no signal: they count from 1 to 64", kind.0);
             io::Error::new(io::ErrorKind::InvalidInput, what)
         })?;
-    let process = Process::get()?;
-    // A clone: closing it must not close the one that the handler writes to.
-    let fd = Fd::new(process.eventfd.try_clone()?, &driver);
-    process.handle(number)?;
+    sys::check_signal(kind.0)?;
+    let fd = match sys::listen_simulated(kind.0) {
+        Some(number) => Fd::from_number(number?, &driver),
+        None => {
+            let process = Process::get()?;
+            // A clone: closing it must not close the one that the handler writes to.
+            let fd = Fd::new(process.eventfd.try_clone()?, &driver);
+            process.handle(number)?;
+            fd
+        }
+    };
     Ok(Signal {
         kind,
-        seen: COUNTS[number].load(Ordering::SeqCst),
+        seen: count(kind),
         poll: SubmitMulti::new(&driver, PollReadable { fd }),
     })
+}
+
+/// How often a signal that is listened for has arrived.
+fn count(kind: SignalKind) -> u64 {
+    let real = || COUNTS[kind.0 as usize].load(Ordering::SeqCst);
+    sys::count_simulated(kind.0).unwrap_or_else(real)
 }
 
 /// Waits for Ctrl-C (`SIGINT`), from its first poll on; see [`signal`].
@@ -220,7 +244,7 @@ impl Signal {
     /// [`recv`](Signal::recv), for code that polls.
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
         loop {
-            let count = COUNTS[self.kind.0 as usize].load(Ordering::SeqCst);
+            let count = count(self.kind);
             if count != self.seen {
                 self.seen = count;
                 return Poll::Ready(Some(()));

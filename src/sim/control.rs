@@ -1,7 +1,7 @@
 //! What changes the world around the hosts: from the test, or from inside of the simulation.
 
 use super::{Faults, Host, Inner, Link};
-use crate::driver::sim::{Death, Disk, Snapshot};
+use crate::driver::sim::{Death, Disk, Reaction, Snapshot};
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,11 +25,15 @@ pub struct Control {
     pub(super) inner: Rc<Inner>,
 }
 
+/// The highest signal number of Linux on most architectures.
+const SIGNAL_MAX: i32 = 64;
+
 /// What has to wait for the end of a turn.
 pub(super) enum Order {
     PowerLoss(usize),
     Kill(usize),
     Restart(usize),
+    Signal(usize, i32),
 }
 
 impl Control {
@@ -107,6 +111,38 @@ impl Control {
     /// Boots the host again; one that is up is killed first.
     pub fn restart(&self, host: &Host) {
         self.order(Order::Restart(host.index));
+    }
+
+    /// The host's process gets a signal: a `SignalKind` of the feature `signal`, or a number. It is
+    /// delivered at the end of the turn that a core has, if one has.
+    ///
+    /// A program that listens for it (`corering::signal`) is told, and goes on. One that does not
+    /// meets what `signal(7)` says: `SIGTERM`, `SIGINT`, `SIGHUP`, `SIGKILL` and most others end
+    /// its process as [`kill`](Control::kill) does, so that its disk keeps all that was written;
+    /// `SIGCHLD`, `SIGURG`, `SIGWINCH`, `SIGCONT` do nothing, nor does `SIGPIPE`, which Rust
+    /// programs ignore. A host that is down gets none. The signals of the real process, which runs
+    /// the test, reach no host.
+    ///
+    /// # Panics
+    /// If it is no signal; and if nobody handles one that stops a process, such as `SIGSTOP`: a
+    /// simulation does not stop processes. A host that hears nothing for a while is what
+    /// [`clog`](Control::clog) makes.
+    ///
+    /// ```
+    /// let mut sim = corering::sim::Sim::new(1);
+    /// let host = sim.host("a").boot(|_| std::future::pending());
+    /// sim.signal(&host, libc::SIGWINCH);
+    /// assert!(sim.is_up(&host));
+    /// sim.signal(&host, libc::SIGTERM);
+    /// assert!(!sim.is_up(&host), "nobody listens for it");
+    /// ```
+    pub fn signal(&self, host: &Host, signal: impl Into<i32>) {
+        let signal = signal.into();
+        assert!(
+            (1..=SIGNAL_MAX).contains(&signal),
+            "{signal} is no signal: they count from 1 to {SIGNAL_MAX}"
+        );
+        self.order(Order::Signal(host.index, signal));
     }
 
     fn order(&self, order: Order) {
@@ -227,7 +263,23 @@ impl Inner {
                     self.world.revive(host);
                     self.machines.borrow_mut()[host].boot(&self.world, host);
                 }
+                Order::Signal(host, signal) => self.raise(host, signal),
             }
+        }
+    }
+
+    fn raise(&self, host: usize, signal: i32) {
+        match self.world.raise(host, signal) {
+            Reaction::Goes => {}
+            Reaction::Ends => {
+                self.world.kill(host);
+                self.put_down(host);
+            }
+            Reaction::Stops => panic!(
+                "signal {signal} would stop the process of host {:?}, which is not simulated: \
+                 take `clog` for a host that is not heard for a while",
+                self.machines.borrow()[host].name
+            ),
         }
     }
 

@@ -45,9 +45,14 @@
 //!   They can be [killed](Control::kill), lose their [power](Control::power_loss), and
 //!   [boot](Control::restart) again.
 //! - **The network**: TCP as byte pipes with buffers, segments, latency (the loopback has none with
-//!   some seeds), half-close and resets; UDP with loss, duplicates and other orders; Unix sockets;
-//!   [links](Link), [partitions](Control::partition) in one direction or both, links that
-//!   [hold](Control::clog) what is sent.
+//!   some seeds), half-close and resets; UDP with loss, duplicates and other orders, segments
+//!   (`UDP_SEGMENT`), joined datagrams (`UDP_GRO`: which ones, the seed decides) and multicast
+//!   groups on the network or the loopback; Unix sockets; [links](Link),
+//!   [partitions](Control::partition) in one direction or both, links that [hold](Control::clog)
+//!   what is sent.
+//! - **Pipes** within a host, with the room and the atomic writes of Linux.
+//! - **Signals**: what [`Control::signal`] sends is told to who listens for it, and does to a host
+//!   that does not what the kernel would: `SIGTERM` ends it.
 //! - **Disks**: what was written and not synced is lost, kept or torn at 512 bytes when the power
 //!   goes, or was written back by the kernel meanwhile; names are durable once their directory is
 //!   synced; full disks, failed syncs.
@@ -66,9 +71,10 @@
 //! # What is not
 //! Threads: the simulation is one thread. What a program does on threads of its own, by system
 //! calls of its own, or with the standard library's files and sockets is outside. Permissions,
-//! `SO_KEEPALIVE`, out-of-band data, pipes and devices are not simulated, nor are child processes
-//! and the standard streams: asked for, they give `Unsupported`. All hosts of a world share the
-//! program's statics.
+//! `SO_KEEPALIVE`, out-of-band data and devices are not simulated, nor does a signal stop a host
+//! (`SIGSTOP`). Child processes, the standard streams, descriptors that travel through Unix sockets
+//! and watched descriptors of the real machine give `Unsupported`, with what to do instead. All
+//! hosts of a world share the program's statics.
 
 mod control;
 mod follow;

@@ -108,9 +108,10 @@ impl<T> JoinHandle<T> {
     /// Asks the task to end, in its own time and way: in it, [`cancelled`](super::cancelled) is
     /// ready from now on, and [`run_until_cancelled`](super::run_until_cancelled) stops.
     ///
-    /// The task may clean up first, go on for a while, or refuse; one that does not look goes on as
-    /// if nothing had been asked. Await the handle to see it end; [`abort`](Self::abort) does not
-    /// ask.
+    /// The task may clean up first, go on for a while, or refuse, also by taking the request
+    /// [back](super::uncancel); one that does not look goes on as if nothing had been asked. Each
+    /// call is a request that [`cancelling`](super::cancelling) counts. Await the handle to see it
+    /// end; [`abort`](Self::abort) does not ask.
     pub fn cancel(&self) {
         // SAFETY: handles are on the owner thread, and this one keeps the task alive.
         unsafe { executor::ask_to_end(self.task) };

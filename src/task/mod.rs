@@ -232,7 +232,8 @@ pub fn token() -> CancellationToken {
 }
 
 /// Waits until this task is asked to end, by [`JoinHandle::cancel`] or through its
-/// [token](Builder::cancellation_token). From then on it is always ready.
+/// [token](Builder::cancellation_token). From then on it is always ready, unless the task takes the
+/// request [back](uncancel).
 ///
 /// The task that polls it first is meant. What `block_on` was given can be asked by nobody: there
 /// it never ends, as outside of a runtime.
@@ -272,6 +273,52 @@ fn own_request() -> Cancelled {
 #[must_use]
 pub fn is_cancelled() -> bool {
     executor::current_token().is_some_and(|token| token.is_cancelled())
+}
+
+/// How many requests to end this task has that it has not taken [back](uncancel); 0 outside of any
+/// task. Each [`JoinHandle::cancel`] is one, and so is each request to its
+/// [token](Builder::cancellation_token).
+///
+/// # Examples
+/// ```
+/// assert_eq!(corering::task::cancelling(), 0);
+/// ```
+#[must_use]
+pub fn cancelling() -> usize {
+    executor::current_token().map_or(0, |token| token.cancelling())
+}
+
+/// Takes one request to end this task back, and says how many are left: the task has decided to go
+/// on. With the last one it is as if nobody had asked: [`cancelled`] waits for the next request,
+/// and [`run_until_cancelled`] runs its future. Outside of any task it does nothing.
+///
+/// What the task has asked in its turn (groups, servers, tasks with a child of its [`token`])
+/// stays asked. Whoever asks a task that may go on awaits its handle, or asks again.
+///
+/// # Cancel safety
+/// It waits for nothing. A task that is aborted has no say in it.
+///
+/// # Examples
+/// ```no_run
+/// use corering::task;
+/// use corering::time::sleep;
+/// use std::time::Duration;
+///
+/// # async fn save() {}
+/// # async fn f() {
+/// let worker = corering::spawn(async {
+///     while task::run_until_cancelled(sleep(Duration::from_secs(1))).await.is_some() {}
+///     // The first request: what it does now may use `run_until_cancelled` as ever.
+///     task::uncancel();
+///     let saved = task::run_until_cancelled(save()).await;
+///     saved.is_some() // unless it was asked again meanwhile
+/// });
+/// worker.cancel();
+/// assert!(worker.await.unwrap());
+/// # }
+/// ```
+pub fn uncancel() -> usize {
+    executor::current_token().map_or(0, |token| token.uncancel())
 }
 
 /// Runs `future` until this task is asked to end: `None` then, and the future is dropped. If it was

@@ -3,13 +3,18 @@
 //! Rules
 //! 1. Tokens form a tree. A child knows its parent and keeps it; the parent knows its children
 //!    without keeping them. Cancelling goes down the tree, never up.
-//! 2. One lock a token, and never two at a time: cancelling takes what a token has under its lock,
+//! 2. Requests are counted, each once for a token and once for each of its descendants. Each takes
+//!    back what it was asked for itself alone: taking back goes neither down nor up.
+//! 3. One lock a token, and never two at a time: cancelling takes what a token has under its lock,
 //!    and goes on to the children without it.
-//! 3. Wakers are woken and dropped when nothing is locked.
+//! 4. Wakers are woken and dropped when nothing is locked. Only a token without a request has any;
+//!    the first request takes them out and begins another round, by which a waiter knows that its
+//!    place is no longer its own.
 //!
 //! ```text
-//!   cancel: lock, mark, take wakers and children, unlock, wake; then each child the same
-//!   child_token: lock, marked? then the child is born cancelled, else it is entered, unlock
+//!   cancel: lock, count; the first: take the wakers; unlock, wake; then each child the same
+//!   uncancel: lock, count down, unlock
+//!   child_token: lock, enter the child, which is born with as many requests, unlock
 //! ```
 
 use super::{Note, Wait};
@@ -61,8 +66,11 @@ struct Node {
 
 #[derive(Default)]
 struct State {
-    cancelled: bool,
+    /// Requests that were not taken back.
+    requests: usize,
     waiting: Slab<Waker>,
+    /// How often the wakers were taken out.
+    round: u64,
     children: Slab<Weak<Node>>,
 }
 
@@ -70,12 +78,12 @@ impl CancellationToken {
     /// A token without a parent.
     #[must_use]
     pub fn new() -> CancellationToken {
-        CancellationToken::with(None, false)
+        CancellationToken::with(None, 0)
     }
 
-    fn with(parent: Option<(Arc<Node>, usize)>, cancelled: bool) -> CancellationToken {
+    fn with(parent: Option<(Arc<Node>, usize)>, requests: usize) -> CancellationToken {
         let state = State {
-            cancelled,
+            requests,
             ..State::default()
         };
         CancellationToken {
@@ -86,43 +94,78 @@ impl CancellationToken {
         }
     }
 
-    /// A token that is cancelled with this one, and can be cancelled without it.
+    /// A token that is cancelled with this one, and can be cancelled without it. It begins with as
+    /// many requests as this one has.
     #[must_use]
     pub fn child_token(&self) -> CancellationToken {
         let mut state = self.node.lock();
-        if state.cancelled {
-            drop(state);
-            return CancellationToken::with(None, true);
-        }
+        let requests = state.requests;
         let entry = state.children.vacant_entry();
-        let child = CancellationToken::with(Some((self.node.clone(), entry.key())), false);
+        let child = CancellationToken::with(Some((self.node.clone(), entry.key())), requests);
         entry.insert(Arc::downgrade(&child.node));
         child
     }
 
-    /// Cancels this token and all that descend from it; again, it does nothing.
+    /// Cancels this token and all that descend from it. Each counts the request, so that it can be
+    /// taken [back](Self::uncancel); a token that is cancelled already is not woken again.
     pub fn cancel(&self) {
         let mut next = vec![self.node.clone()];
         let mut woken = Vec::new();
         while let Some(node) = next.pop() {
             let mut state = node.lock();
-            if std::mem::replace(&mut state.cancelled, true) {
-                continue;
+            state.requests = state.requests.saturating_add(1);
+            if state.requests == 1 {
+                state.round += 1;
+                woken.extend(state.waiting.drain());
             }
-            woken.extend(state.waiting.drain());
-            // In the order in which they were made, with `pop` above.
-            let mut children: Vec<_> = state.children.drain().collect();
+            let children: Vec<_> = state
+                .children
+                .iter()
+                .map(|(_, child)| child.clone())
+                .collect();
             drop(state);
-            children.reverse();
-            next.extend(children.iter().filter_map(Weak::upgrade));
+            // In the order in which they were made, with `pop` above.
+            next.extend(children.iter().rev().filter_map(Weak::upgrade));
         }
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether this token, or one that it descends from, was cancelled.
+    /// Whether this token, or one that it descends from, was cancelled, and that was not taken
+    /// [back](Self::uncancel).
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        self.node.lock().cancelled
+        self.cancelling() > 0
+    }
+
+    /// How many requests this token has that were not taken back: its own, and those of the tokens
+    /// that it descends from.
+    #[must_use]
+    pub fn cancelling(&self) -> usize {
+        self.node.lock().requests
+    }
+
+    /// Takes one request to this token back, and says how many are left. With the last one it is as
+    /// if it had never been cancelled: [`cancelled`](Self::cancelled) waits for the next request,
+    /// also where it was waiting and has not yet looked at the one that is gone.
+    ///
+    /// This token alone goes on: those that descend from it stay asked, as does the one that it
+    /// descends from. Without any request it does nothing.
+    ///
+    /// ```
+    /// use corering::task::CancellationToken;
+    ///
+    /// let token = CancellationToken::new();
+    /// let child = token.child_token();
+    /// token.cancel();
+    /// token.cancel();
+    /// assert_eq!((token.uncancel(), token.is_cancelled()), (1, true));
+    /// assert_eq!((token.uncancel(), token.is_cancelled()), (0, false));
+    /// assert_eq!(child.cancelling(), 2);
+    /// ```
+    pub fn uncancel(&self) -> usize {
+        let mut state = self.node.lock();
+        state.requests = state.requests.saturating_sub(1);
+        state.requests
     }
 
     /// Waits until this token is cancelled.
@@ -132,7 +175,7 @@ impl CancellationToken {
     pub fn cancelled(&self) -> Cancelled {
         Cancelled {
             node: Some(self.node.clone()),
-            key: None,
+            place: None,
             note: Note::default(),
         }
     }
@@ -173,7 +216,7 @@ impl Default for CancellationToken {
 impl fmt::Debug for CancellationToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CancellationToken")
-            .field("cancelled", &self.is_cancelled())
+            .field("cancelling", &self.cancelling())
             .finish()
     }
 }
@@ -191,8 +234,8 @@ impl Drop for Node {
         // stack frame each.
         let mut next = self.parent.take();
         while let Some((parent, key)) = next {
-            // A cancelled parent has let its children go.
-            drop(parent.lock().children.try_remove(key));
+            let child = parent.lock().children.try_remove(key);
+            drop(child);
             next = Arc::into_inner(parent).and_then(|mut node| node.parent.take());
         }
     }
@@ -218,8 +261,8 @@ impl Drop for Node {
 pub struct Cancelled {
     /// The token; `None` for what is never cancelled.
     node: Option<Arc<Node>>,
-    /// Where its waker stands.
-    key: Option<usize>,
+    /// Where its waker stands, and in which round.
+    place: Option<(usize, u64)>,
     note: Note,
 }
 
@@ -228,7 +271,7 @@ impl Cancelled {
     pub(super) fn never() -> Cancelled {
         Cancelled {
             node: None,
-            key: None,
+            place: None,
             note: Note::default(),
         }
     }
@@ -243,22 +286,23 @@ impl Future for Cancelled {
             return Poll::Pending;
         };
         let mut state = node.lock();
-        if state.cancelled {
-            this.key = None;
+        if state.requests > 0 {
+            this.place = None;
             drop(state);
             this.note.clear();
             return Poll::Ready(());
         }
-        let old = match this.key {
-            None => {
-                this.key = Some(state.waiting.insert(cx.waker().clone()));
+        let round = state.round;
+        let old = match this.place {
+            Some((key, then)) if then == round => match &mut state.waiting[key] {
+                waker if waker.will_wake(cx.waker()) => None,
+                waker => Some(std::mem::replace(waker, cx.waker().clone())),
+            },
+            _ => {
+                let key = state.waiting.insert(cx.waker().clone());
+                this.place = Some((key, round));
                 None
             }
-            Some(key) if state.waiting[key].will_wake(cx.waker()) => None,
-            Some(key) => Some(std::mem::replace(
-                &mut state.waiting[key],
-                cx.waker().clone(),
-            )),
         };
         drop(state);
         drop(old);
@@ -270,11 +314,16 @@ impl Future for Cancelled {
 
 impl Drop for Cancelled {
     fn drop(&mut self) {
-        let (Some(node), Some(key)) = (&self.node, self.key) else {
+        let (Some(node), Some((key, round))) = (&self.node, self.place) else {
             return;
         };
-        // A cancelled token has let its wakers go.
-        let waker = node.lock().waiting.try_remove(key);
+        let mut state = node.lock();
+        // In another round the place is somebody else's.
+        let waker = match state.round == round {
+            true => state.waiting.try_remove(key),
+            false => None,
+        };
+        drop(state);
         drop(waker);
     }
 }

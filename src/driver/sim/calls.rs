@@ -1,8 +1,8 @@
 //! The plain system calls of a simulated host: what [`super::super::sys`] asks.
 
-use super::net::{How, SocketId};
+use super::net::{How, Interface, Options, SocketId};
 use super::state::{NUMBER_MIN, NUMBERS_PER_HOST, Object, State, What};
-use super::{Here, here, memory, try_here};
+use super::{Here, fifo, here, memory, try_here};
 use crate::driver::fd::Fd;
 use socket2::{SockAddr, SockRef};
 use std::cell::OnceCell;
@@ -86,6 +86,22 @@ pub(crate) fn unix_pair(kind: i32) -> io::Result<[RawFd; 2]> {
     }
 }
 
+/// Both ends of a pipe: to read from, to write to.
+pub(crate) fn pipe() -> io::Result<[RawFd; 2]> {
+    let here = here();
+    let mut state = here.world.0.borrow_mut();
+    let number = state.next_number();
+    let [read, write] = fifo::pipe(number);
+    let first = state.install(here.host, What::Pipe(read)).map_err(error)?;
+    match state.install(here.host, What::Pipe(write)) {
+        Ok(second) => Ok([first, second]),
+        Err(errno) => {
+            let _ = state.close_number(here.host, first);
+            Err(error(errno))
+        }
+    }
+}
+
 /// Another number of the same open file.
 pub(crate) fn duplicate(number: RawFd) -> io::Result<RawFd> {
     let Here { world, .. } = here();
@@ -107,10 +123,45 @@ pub(crate) fn peer_cred(fd: &Fd) -> io::Result<libc::ucred> {
 }
 
 /// Joins or leaves a multicast group.
-pub(crate) fn set_member(fd: &Fd, group: IpAddr, member: bool) -> io::Result<()> {
+pub(crate) fn set_member(
+    fd: &Fd,
+    group: IpAddr,
+    interface: Interface,
+    member: bool,
+) -> io::Result<()> {
     with(fd, |state, object| match member {
-        true => state.net.join(object.socket()?, group),
-        false => state.net.leave(object.socket()?, group),
+        true => state.net.join(object.socket()?, group, interface),
+        false => state.net.leave(object.socket()?, group, interface),
+    })
+}
+
+/// Where what goes to multicast groups leaves.
+pub(crate) fn set_multicast_interface(fd: &Fd, interface: Interface) -> io::Result<()> {
+    with(fd, |state, object| {
+        state.net.set_group_interface(object.socket()?, interface)
+    })
+}
+
+/// Whether datagrams of one sender may be joined.
+pub(crate) fn joins(fd: &Fd) -> io::Result<bool> {
+    with(fd, |state, object| {
+        Ok(state.net.options(object.socket()?)?.joins)
+    })
+}
+
+/// Sets whether datagrams of one sender may be joined.
+pub(crate) fn set_joins(fd: &Fd, joins: bool) -> io::Result<()> {
+    with(fd, |state, object| {
+        let socket = object.socket()?;
+        let options = state.net.options(socket)?;
+        state.net.set_options(socket, Options { joins, ..options })
+    })
+}
+
+/// How many datagrams a socket had no room for.
+pub(crate) fn dropped_datagrams(fd: &Fd) -> io::Result<u32> {
+    with(fd, |state, object| {
+        state.net.dropped_datagrams(object.socket()?)
     })
 }
 
@@ -118,7 +169,7 @@ pub(crate) fn set_member(fd: &Fd, group: IpAddr, member: bool) -> io::Result<()>
 pub(crate) fn options(fd: &Fd) -> SockRef<'_> {
     let number = with(fd, |_, object| match &object.what {
         What::Socket { kind, options, .. } => Ok(options_of(*kind, options).as_raw_fd()),
-        What::File(_) => Err(libc::ENOTSOCK),
+        What::File(_) | What::Pipe(_) | What::Signals => Err(libc::ENOTSOCK),
     });
     let number = number.expect("an open socket keeps its options");
     // SAFETY: the options live as long as the simulated socket, which `fd` keeps open.
@@ -201,6 +252,27 @@ impl State {
             known.user_timeout = limit.as_nanos() as u64;
         }
         let _ = self.net.set_options(socket, known);
+    }
+
+    /// As [`take_options`](State::take_options), those that a datagram is sent with.
+    pub(super) fn take_multicast_options(&mut self, object: &Object) {
+        let What::Socket { id, kind, options } = &object.what else {
+            return;
+        };
+        let (Some(options), Ok(mut known)) = (options.get(), self.net.options(*id)) else {
+            return;
+        };
+        let [domain, kind, _] = *kind;
+        let (loops, hops) = match domain {
+            libc::AF_INET => (options.multicast_loop_v4(), options.multicast_ttl_v4()),
+            libc::AF_INET6 => (options.multicast_loop_v6(), options.multicast_hops_v6()),
+            _ => return,
+        };
+        if kind == libc::SOCK_DGRAM {
+            known.multicast_loop = loops.unwrap_or(true);
+            known.multicast_hops = hops.unwrap_or(1);
+            let _ = self.net.set_options(*id, known);
+        }
     }
 }
 

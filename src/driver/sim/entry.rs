@@ -61,6 +61,14 @@ impl Sqe {
         sends.contains(&self.opcode) && self.op_flags as i32 & libc::MSG_DONTWAIT != 0
     }
 
+    /// Whether it sends from its buffer, possibly a part of it.
+    pub(super) fn sends(&self) -> bool {
+        matches!(
+            self.opcode,
+            opcode::Send::CODE | opcode::SendMsg::CODE | opcode::SendZc::CODE
+        )
+    }
+
     /// Whether this result is told: a success need not be, and a part of it is none.
     pub(super) fn tells(&self, result: i32) -> bool {
         let is_part = self.must_not_wait() && i64::from(result) < i64::from(self.len);
@@ -79,6 +87,11 @@ impl Sqe {
 
     pub(super) fn name(&self) -> &'static str {
         name(self.opcode)
+    }
+
+    /// Whether it reads or writes at an open file's own position.
+    pub(super) fn moves_bytes(&self) -> bool {
+        matches!(self.opcode, opcode::Read::CODE | opcode::Write::CODE)
     }
 
     /// Whether it waits for a socket, or for a worker's time.

@@ -1,6 +1,7 @@
 //! Messages with names and control data: `sendmsg` and `recvmsg` on datagram and Unix sockets.
 
 use super::memory;
+use super::net::Received;
 use super::state::{Object, Op, State};
 use std::rc::Rc;
 
@@ -8,6 +9,9 @@ use std::rc::Rc;
 const HEADER_LEN: usize = 16;
 const SOL_UDP: i32 = 17;
 const UDP_SEGMENT: i32 = 103;
+const UDP_GRO: i32 = 104;
+/// Datagrams that are joined at most.
+const JOINED_MAX: usize = 64;
 
 /// A message as it is given to the program.
 pub(super) struct Message {
@@ -77,10 +81,11 @@ impl State {
         flags: u32,
     ) -> Result<Message, i32> {
         let peek = flags as i32 & libc::MSG_PEEK != 0;
-        let received = self.net.recv_message(file.socket()?, room, peek)?;
+        let mut received = self.net.recv_message(file.socket()?, room, peek)?;
         let name = received.from.as_ref().map(memory::to_bytes);
         let control = match received.passed.is_empty() || peek {
-            true => Vec::new(),
+            true if peek => Vec::new(),
+            true => self.join_more(file, &mut received, room)?,
             false => self.take_passed(core, &received.passed),
         };
         Ok(Message {
@@ -90,6 +95,47 @@ impl State {
             truncated: received.truncated,
             whole: received.full_len,
         })
+    }
+
+    /// Joins some of the datagrams that follow to this one, as a kernel may where the program has
+    /// asked for it (`UDP_GRO`): how many, the seed decides. Their length is the control data.
+    fn join_more(
+        &mut self,
+        file: &Object,
+        received: &mut Received,
+        room: usize,
+    ) -> Result<Vec<u8>, i32> {
+        let socket = file.socket()?;
+        let segment = received.bytes.len();
+        if received.truncated || segment == 0 || !self.net.options(socket)?.joins {
+            return Ok(Vec::new());
+        }
+        let mut count = 1;
+        while count < JOINED_MAX && self.rng.chance(0.8) {
+            let from = received.from.as_ref();
+            let Some(len) = self.net.joinable(socket, from, segment) else {
+                break;
+            };
+            if received.bytes.len() + len > room.min(usize::from(u16::MAX)) {
+                break;
+            }
+            let next = self.net.recv_message(socket, len, false)?;
+            received.bytes.extend(next.bytes);
+            count += 1;
+            // A shorter one is the last.
+            if len < segment {
+                break;
+            }
+        }
+        received.full_len = received.bytes.len();
+        if count == 1 {
+            return Ok(Vec::new());
+        }
+        Ok(format(&Control {
+            level: SOL_UDP,
+            kind: UDP_GRO,
+            data: (segment as i32).to_ne_bytes().to_vec(),
+        }))
     }
 
     /// Gives the receiving host descriptors of what was passed, as far as it has numbers.
@@ -149,7 +195,9 @@ impl State {
         if let Some(segment) = segment {
             let size = segment.data.get(..2).ok_or(libc::EINVAL)?;
             let size = u16::from_ne_bytes(size.try_into().expect("two bytes"));
-            for chunk in bytes[op.done..].chunks(usize::from(size.max(1))) {
+            let (len, each) = (bytes.len(), usize::from(size.max(1)));
+            self.net.check_segments(socket, len, each, to.as_ref())?;
+            for chunk in bytes[op.done..].chunks(each) {
                 let n = self
                     .net
                     .send_message(socket, chunk, to.as_ref(), Vec::new(), self.now)?;

@@ -28,6 +28,7 @@ pub(crate) mod calls;
 mod disk;
 mod entry;
 mod faults;
+mod fifo;
 mod file_ops;
 mod guard;
 mod memory;
@@ -40,6 +41,11 @@ mod net;
 mod oracle;
 mod queue;
 pub(crate) mod rng;
+#[cfg_attr(
+    not(feature = "signal"),
+    allow(dead_code, reason = "without that feature no program listens")
+)]
+pub(crate) mod signals;
 mod socket_ops;
 mod state;
 mod trace;
@@ -51,8 +57,9 @@ pub use guard::GuardAlloc;
 
 pub(crate) use disk::Disk;
 pub(crate) use disk::Snapshot;
-pub(crate) use net::{Death, HostId, Link};
+pub(crate) use net::{Death, HostId, Interface, Link};
 pub(crate) use oracle::{Watch, complain};
+pub(crate) use signals::Reaction;
 
 use self::memory::BufferRing;
 use self::state::{Host, State};
@@ -355,6 +362,7 @@ impl World {
             operations: 0,
             dies_at: None,
             alive: true,
+            signals: BTreeMap::new(),
         });
         state.hosts.len() - 1
     }
@@ -507,6 +515,7 @@ impl World {
         state.hosts[host].alive = false;
         state.hosts[host].objects.clear();
         state.hosts[host].writing_until.clear();
+        state.hosts[host].signals.clear();
         let cores = 0..state.cores.len();
         for core in cores
             .filter(|&core| state.cores[core].host == host)
@@ -619,6 +628,8 @@ impl State {
                 }
                 Err(_) => "on a file".into(),
             },
+            state::What::Pipe(end) => format!("on {end}"),
+            state::What::Signals => "on the signals".into(),
         }
     }
 }

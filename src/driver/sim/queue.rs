@@ -162,13 +162,13 @@ impl State {
         if let Some(errno) = failure {
             return self.end(core, op, -errno, 0);
         }
-        if !op.sqe.waits_for_socket() {
+        let on_pipe = op.sqe.moves_bytes() && op.files.iter().any(|file| file.pipe().is_some());
+        if !op.sqe.waits_for_socket() && !on_pipe {
             return self.begin_work(core, id, op);
         }
-        let socket = op.files.first().map(|file| file.socket());
-        match socket {
-            Some(Ok(socket)) => self.watch(core, id, socket),
-            _ => return self.end(core, op, -libc::ENOTSOCK, 0),
+        match op.files.first().and_then(|file| file.watched()) {
+            Some(what) => self.watch(core, id, what),
+            None => return self.end(core, op, -libc::ENOTSOCK, 0),
         }
         let op_must_not_wait = op.sqe.must_not_wait();
         self.cores[core].ops.insert(id, op);
@@ -272,8 +272,8 @@ impl State {
     pub(super) fn take_op(&mut self, core: usize, id: u64) -> Option<Op> {
         let op = self.cores[core].ops.remove(&id)?;
         self.cores[core].poked.remove(&id);
-        if let Some(Ok(socket)) = op.files.first().map(|file| file.socket()) {
-            self.unwatch(core, id, socket);
+        if let Some(what) = op.files.first().and_then(|file| file.watched()) {
+            self.unwatch(core, id, what);
         }
         Some(op)
     }
@@ -329,9 +329,9 @@ impl State {
             return -libc::EALREADY;
         }
         // A send that has sent something says how much.
-        let result = match op.done {
-            0 => -libc::ECANCELED,
-            done => done as i32,
+        let result = match op.sqe.sends() {
+            true if op.done > 0 => op.done as i32,
+            _ => -libc::ECANCELED,
         };
         op.phase = Phase::Told(result);
         if now {

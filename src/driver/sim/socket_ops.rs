@@ -63,8 +63,8 @@ impl State {
     }
 
     fn keep(&mut self, core: usize, id: u64, op: Op) {
-        if let Some(Ok(socket)) = op.files.first().map(|file| file.socket()) {
-            self.watch(core, id, socket);
+        if let Some(what) = op.files.first().and_then(|file| file.watched()) {
+            self.watch(core, id, what);
         }
         self.cores[core].ops.insert(id, op);
     }
@@ -75,6 +75,9 @@ impl State {
         };
         let multishot = op.sqe.is_multishot();
         let result = match op.sqe.opcode {
+            opcode::Read::CODE => self.try_read_pipe(&op.sqe, &file),
+            opcode::Write::CODE => self.try_write_pipe(&op.sqe, &file),
+            opcode::PollAdd::CODE => self.try_poll(op, &file),
             opcode::AcceptMulti::CODE => self.try_accept(core, &file),
             opcode::Connect::CODE => self.try_connect(op, &file),
             opcode::Recv::CODE if op.sqe.selects_buffer() => {
@@ -88,7 +91,6 @@ impl State {
             opcode::Send::CODE | opcode::SendMsg::CODE | opcode::SendZc::CODE => {
                 return self.try_send(core, op, &file);
             }
-            opcode::PollAdd::CODE => self.try_poll(op, &file),
             other => unreachable!("operation {other} does not wait for a socket"),
         };
         match result {
@@ -305,6 +307,7 @@ impl State {
     fn send_some(&mut self, core: usize, op: &mut Op, file: &Rc<Object>) -> Result<(), i32> {
         let socket = file.socket()?;
         let flags = op.sqe.op_flags as i32;
+        self.take_multicast_options(file);
         if op.sqe.opcode == opcode::SendMsg::CODE {
             if let Some(result) = self.send_message(core, op, file) {
                 return result;
@@ -372,9 +375,14 @@ impl State {
         self.end(core, op, 0, CQE_NOTIF);
     }
 
-    fn try_poll(&mut self, op: &Op, file: &Rc<Object>) -> Result<i32, i32> {
+    fn try_poll(&mut self, op: &mut Op, file: &Rc<Object>) -> Result<i32, i32> {
         let wanted = op.sqe.op_flags as i16 | libc::POLLERR | libc::POLLHUP;
-        match events(self.net.ready(file.socket()?)) & wanted {
+        let ready = match &file.what {
+            What::Pipe(end) => end.ready(),
+            What::Signals => self.new_signals(op, file.host),
+            What::Socket { .. } | What::File(_) => events(self.net.ready(file.socket()?)),
+        };
+        match ready & wanted {
             0 => Err(libc::EAGAIN),
             events => Ok(events.into()),
         }

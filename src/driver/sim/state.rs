@@ -4,6 +4,7 @@
 use super::disk::{Disk, Ino, OpenFile};
 use super::entry::Sqe;
 use super::faults::{Dice, Faults};
+use super::fifo::PipeEnd;
 use super::memory::BufferRing;
 use super::net::{Death, HostId, Net, SocketId};
 use super::rng::Rng;
@@ -49,8 +50,8 @@ pub(super) struct State {
     /// What happens by itself, in its order.
     events: BTreeMap<(u64, u64), Event>,
     sequence: u64,
-    /// Which operations wait for a socket.
-    watchers: BTreeMap<SocketId, BTreeSet<(usize, u64)>>,
+    /// Which operations wait for what.
+    watchers: BTreeMap<Watched, BTreeSet<(usize, u64)>>,
     /// After so many changes a kernel writes some of them back by itself: a draw of the seed.
     pub(super) changes_max: u64,
     /// What the runtime has done against its own rules.
@@ -59,6 +60,16 @@ pub(super) struct State {
     pub(super) idle_turns: u64,
     /// Names the task that is polled right now, for the reports.
     pub(super) who: fn() -> u64,
+}
+
+/// What an operation can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Watched {
+    Socket(SocketId),
+    /// A pipe, by its number: either end.
+    Pipe(u64),
+    /// The signals of a host.
+    Signals(usize),
 }
 
 /// Something that happens by itself.
@@ -89,6 +100,8 @@ pub(super) struct Host {
     pub(super) operations: u64,
     pub(super) dies_at: Option<(u64, Death)>,
     pub(super) alive: bool,
+    /// The signals that its process handles, and how often each has come.
+    pub(super) signals: BTreeMap<i32, u64>,
 }
 
 /// What a descriptor names: shared by its numbers and by the operations in flight.
@@ -105,6 +118,9 @@ pub(super) enum What {
         options: OnceCell<socket2::Socket>,
     },
     File(RefCell<OpenFile>),
+    Pipe(PipeEnd),
+    /// Can be read once a signal has come that the host's process handles.
+    Signals,
 }
 
 /// The kernel's side of one ring.
@@ -152,7 +168,8 @@ pub(super) struct Op {
     pub(super) task: u64,
     pub(super) since: u64,
     pub(super) phase: Phase,
-    /// Bytes that were sent so far.
+    /// Bytes that were sent so far; of a poll for signals, how many of them it has told; of a
+    /// connect, whether it has begun.
     pub(super) done: usize,
     /// The memory that it borrows.
     pub(super) lent: Vec<(u64, usize)>,
@@ -258,17 +275,22 @@ impl State {
     /// Lets the network move, and pokes those who wait for what has moved.
     pub(super) fn settle(&mut self) {
         for socket in self.net.advance(self.now, &mut self.rng) {
-            self.idle_turns = 0;
-            let watchers = self.watchers.get(&socket).cloned().unwrap_or_default();
-            for (core, op) in watchers {
-                self.cores[core].poked.insert(op);
-                if !self.cores[core].open {
-                    // Nobody enters this ring any more: the kernel goes on by itself.
-                    self.run_op(core, op);
-                }
-            }
+            self.poke(Watched::Socket(socket));
         }
         self.drop_passed();
+    }
+
+    /// Something has happened to this: those who wait for it look again.
+    pub(super) fn poke(&mut self, what: Watched) {
+        self.idle_turns = 0;
+        let watchers = self.watchers.get(&what).cloned().unwrap_or_default();
+        for (core, op) in watchers {
+            self.cores[core].poked.insert(op);
+            if !self.cores[core].open {
+                // Nobody enters this ring any more: the kernel goes on by itself.
+                self.run_op(core, op);
+            }
+        }
     }
 
     fn happen(&mut self, event: Event) {
@@ -286,15 +308,15 @@ impl State {
         event.into_iter().chain(self.net.next_event()).min()
     }
 
-    pub(super) fn watch(&mut self, core: usize, op: u64, socket: SocketId) {
-        self.watchers.entry(socket).or_default().insert((core, op));
+    pub(super) fn watch(&mut self, core: usize, op: u64, what: Watched) {
+        self.watchers.entry(what).or_default().insert((core, op));
     }
 
-    pub(super) fn unwatch(&mut self, core: usize, op: u64, socket: SocketId) {
-        if let Some(watchers) = self.watchers.get_mut(&socket) {
+    pub(super) fn unwatch(&mut self, core: usize, op: u64, what: Watched) {
+        if let Some(watchers) = self.watchers.get_mut(&what) {
             watchers.remove(&(core, op));
             if watchers.is_empty() {
-                self.watchers.remove(&socket);
+                self.watchers.remove(&what);
             }
         }
     }
@@ -344,9 +366,14 @@ impl State {
                 let linger = options.get().and_then(|options| options.linger().ok());
                 let reset = linger.flatten().is_some_and(|time| time.is_zero());
                 let _ = self.net.close(id, reset, self.now);
-                self.watchers.remove(&id);
+                self.watchers.remove(&Watched::Socket(id));
             }
             What::File(file) => self.hosts[host].disk.close(file.into_inner()),
+            What::Pipe(end) => {
+                end.close();
+                self.poke(Watched::Pipe(end.number));
+            }
+            What::Signals => {}
         }
     }
 
@@ -389,7 +416,7 @@ impl Object {
     pub(super) fn socket(&self) -> Result<SocketId, i32> {
         match &self.what {
             What::Socket { id, .. } => Ok(*id),
-            What::File(_) => Err(libc::ENOTSOCK),
+            What::File(_) | What::Pipe(_) | What::Signals => Err(libc::ENOTSOCK),
         }
     }
 
@@ -397,7 +424,17 @@ impl Object {
     pub(super) fn file(&self) -> Result<&RefCell<OpenFile>, i32> {
         match &self.what {
             What::File(file) => Ok(file),
-            What::Socket { .. } => Err(libc::ESPIPE),
+            What::Socket { .. } | What::Pipe(_) | What::Signals => Err(libc::ESPIPE),
+        }
+    }
+
+    /// What an operation on this waits for, if it is something that operations wait for.
+    pub(super) fn watched(&self) -> Option<Watched> {
+        match &self.what {
+            What::Socket { id, .. } => Some(Watched::Socket(*id)),
+            What::Pipe(end) => Some(Watched::Pipe(end.number)),
+            What::Signals => Some(Watched::Signals(self.host)),
+            What::File(_) => None,
         }
     }
 }

@@ -27,6 +27,7 @@
 //! | `tcp.rs` | what a program asks of a TCP socket |
 //! | `pipe/` | what two TCP endpoints say to each other |
 //! | `udp.rs` | datagrams between hosts |
+//! | `group.rs` | datagrams to many |
 //! | `unix.rs` | sockets within a host: what a program asks of them |
 //! | `letter.rs` | sockets within a host: messages and their way |
 //! | `check.rs` | the oracle |
@@ -37,6 +38,7 @@
 
 mod check;
 mod fault;
+mod group;
 mod host;
 mod letter;
 mod link;
@@ -63,6 +65,7 @@ pub(crate) use check::{Discard, Leftover, Tallies, Tally};
     reason = "its caller, the simulated kernel, is built on top of it"
 )]
 pub(crate) use fault::Death;
+pub(crate) use group::Interface;
 pub(crate) use host::HostId;
 pub(crate) use link::Link;
 
@@ -96,6 +99,12 @@ pub(crate) struct Options {
     pub(crate) reuse_port: bool,
     /// `IPV6_V6ONLY`.
     pub(crate) only_v6: bool,
+    /// `IP_MULTICAST_LOOP`: the own host hears what is sent to a group to which it listens.
+    pub(crate) multicast_loop: bool,
+    /// `IP_MULTICAST_TTL`: 0 keeps what is sent to a group on its host.
+    pub(crate) multicast_hops: u32,
+    /// `UDP_GRO`: datagrams of one sender may be joined.
+    pub(crate) joins: bool,
 }
 
 impl Default for Options {
@@ -107,6 +116,9 @@ impl Default for Options {
             reuse_address: false,
             reuse_port: false,
             only_v6: false,
+            multicast_loop: true,
+            multicast_hops: 1,
+            joins: false,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use socket2::SockAddr;
 
 use super::check::Discard;
+use super::group::Wire;
 use super::host::Transport;
 use super::{Body, DATAGRAM_COST, Errno, Event, HostId, How, Net, Ready, Received, SocketId, name};
 use crate::driver::sim::rng::Rng;
@@ -23,7 +24,12 @@ pub(super) struct Udp {
     pub(super) error: Option<Errno>,
     shut_read: bool,
     shut_write: bool,
-    groups: BTreeSet<IpAddr>,
+    /// The groups that it has joined, and where.
+    pub(super) groups: BTreeSet<(IpAddr, Wire)>,
+    /// Where what it sends to groups goes, if the program has said so.
+    pub(super) group_wire: Option<Wire>,
+    /// Datagrams for which there was no room.
+    dropped: u32,
 }
 
 /// A datagram in a socket.
@@ -36,15 +42,20 @@ pub(super) struct Arrived {
 /// A datagram between sockets.
 #[derive(Clone, Debug)]
 pub(super) struct Parcel {
-    bytes: Vec<u8>,
-    sender: SocketId,
-    from: SocketAddr,
-    to: SocketAddr,
-    hosts: (HostId, HostId),
+    pub(super) bytes: Vec<u8>,
+    pub(super) sender: SocketId,
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) hosts: (HostId, HostId),
+    /// On which network it is, where that matters: to a group.
+    pub(super) wire: Wire,
 }
 
 /// The longest datagram: 65,535 bytes less the headers, with IPv4 and with IPv6.
 const PAYLOAD_MAX: (usize, usize) = (65_507, 65_527);
+/// Segments of one message, and the bytes of one that leaves its host: 1,500 less the headers.
+const SEGMENTS_MAX: usize = 64;
+const SEGMENT_MAX: usize = 1_472;
 
 impl Udp {
     pub(super) fn new() -> Udp {
@@ -57,6 +68,8 @@ impl Udp {
             shut_read: false,
             shut_write: false,
             groups: BTreeSet::new(),
+            group_wire: None,
+            dropped: 0,
         }
     }
 
@@ -74,7 +87,7 @@ impl Udp {
 }
 
 impl Net {
-    fn udp(&mut self, id: SocketId) -> Result<&mut Udp, Errno> {
+    pub(super) fn udp(&mut self, id: SocketId) -> Result<&mut Udp, Errno> {
         match &mut self.get_mut(id)?.body {
             Body::Udp(udp) => Ok(udp),
             Body::Tcp(_) | Body::Unix(_) => Err(libc::EOPNOTSUPP),
@@ -144,12 +157,13 @@ impl Net {
             from: SocketAddr::new(route.source, port),
             to: SocketAddr::new(route.dest, to.port()),
             hosts: (host, route.host),
+            wire: Wire::Network,
         };
         self.schedule(self.now, Event::Depart(parcel));
         Ok(bytes.len())
     }
 
-    fn may_send(&mut self, id: SocketId) -> Result<(), Errno> {
+    pub(super) fn may_send(&mut self, id: SocketId) -> Result<(), Errno> {
         let udp = self.udp(id)?;
         match udp.error.take() {
             Some(error) => Err(error),
@@ -158,33 +172,56 @@ impl Net {
         }
     }
 
-    /// One datagram to each host with a member, and to the own host if it has one.
-    fn send_to_group(
-        &mut self,
+    /// Whether a message of so many bytes can be sent in segments (`UDP_SEGMENT`).
+    pub(crate) fn check_segments(
+        &self,
         id: SocketId,
-        bytes: &[u8],
-        to: SocketAddr,
-    ) -> Result<usize, Errno> {
-        let host = self.get(id)?.host;
-        let source = self.source_like(host, to.ip()).ok_or(libc::ENETUNREACH)?;
-        let port = self.autobind(id)?.port();
-        self.may_send(id)?;
-        let members = self.sockets.values().filter(
-            |socket| matches!(&socket.body, Body::Udp(udp) if udp.groups.contains(&to.ip())),
-        );
-        let hosts: BTreeSet<HostId> = members.map(|socket| socket.host).collect();
-        for member in hosts {
-            self.tallies.udp.accepted += 1;
-            let parcel = Parcel {
-                bytes: bytes.to_vec(),
-                sender: id,
-                from: SocketAddr::new(source, port),
-                to,
-                hosts: (host, member),
-            };
-            self.schedule(self.now, Event::Depart(parcel));
+        len: usize,
+        segment: usize,
+        to: Option<&SockAddr>,
+    ) -> Result<(), Errno> {
+        let socket = self.get(id)?;
+        let to = to.map(|to| name::ip_in(socket.domain, to)).transpose()?;
+        let peer = match &socket.body {
+            Body::Udp(udp) => udp.peer,
+            Body::Tcp(_) | Body::Unix(_) => return Err(libc::EINVAL),
+        };
+        let to = to.or(peer).ok_or(libc::EDESTADDRREQ)?.ip();
+        if len > PAYLOAD_MAX.0 {
+            return Err(libc::EMSGSIZE);
         }
-        Ok(bytes.len())
+        let is_near = to.is_loopback() || self.addresses.get(&to) == Some(&socket.host);
+        let fits = is_near || segment <= SEGMENT_MAX;
+        match fits && len <= segment * SEGMENTS_MAX {
+            true => Ok(()),
+            false => Err(libc::EINVAL),
+        }
+    }
+
+    /// The length of the datagram that would be received next, if the kernel may have joined it to
+    /// those before: of the same sender, and not longer than they are.
+    pub(crate) fn joinable(
+        &self,
+        id: SocketId,
+        from: Option<&SockAddr>,
+        segment: usize,
+    ) -> Option<usize> {
+        let socket = self.get(id).ok()?;
+        let Body::Udp(udp) = &socket.body else {
+            return None;
+        };
+        let next = udp.inbox.front().filter(|_| udp.error.is_none())?;
+        let same = from.and_then(SockAddr::as_socket) == Some(next.from);
+        let len = next.bytes.len();
+        (same && len > 0 && len <= segment).then_some(len)
+    }
+
+    /// How many datagrams a socket had no room for.
+    pub(crate) fn dropped_datagrams(&self, id: SocketId) -> Result<u32, Errno> {
+        match &self.get(id)?.body {
+            Body::Udp(udp) => Ok(udp.dropped),
+            Body::Tcp(_) | Body::Unix(_) => Ok(0),
+        }
     }
 
     /// An error comes before what has arrived.
@@ -237,21 +274,6 @@ impl Net {
             self.tallies.udp.discard(why, udp.inbox.len());
         }
     }
-
-    /// `IP_ADD_MEMBERSHIP`: what is sent to the group and to the socket's port arrives here too.
-    pub(crate) fn join(&mut self, id: SocketId, group: IpAddr) -> Result<(), Errno> {
-        if !group.is_multicast() {
-            return Err(libc::EINVAL);
-        }
-        let is_new = self.udp(id)?.groups.insert(group);
-        is_new.then_some(()).ok_or(libc::EADDRINUSE)
-    }
-
-    /// `IP_DROP_MEMBERSHIP`.
-    pub(crate) fn leave(&mut self, id: SocketId, group: IpAddr) -> Result<(), Errno> {
-        let was_member = self.udp(id)?.groups.remove(&group);
-        was_member.then_some(()).ok_or(libc::EADDRNOTAVAIL)
-    }
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -297,7 +319,8 @@ impl Net {
         }
     }
 
-    /// The sockets that a datagram is for: all members of a group, or all that share its address.
+    /// The sockets that a datagram is for: all of the port if the host listens to the group, or all
+    /// that share its address.
     fn receivers(&self, parcel: &Parcel) -> Vec<SocketId> {
         let mut found = self.at_address(parcel.hosts.1, Transport::Udp, parcel.to);
         let udp = |id: &SocketId| match &self.sockets[id].body {
@@ -306,7 +329,9 @@ impl Net {
         };
         found.retain(|(id, _)| udp(id).peer.is_none_or(|peer| peer == parcel.from));
         if parcel.to.ip().is_multicast() {
-            found.retain(|(id, _)| udp(id).groups.contains(&parcel.to.ip()));
+            if !self.listens(parcel.hosts.1, parcel.to.ip(), parcel.wire) {
+                return Vec::new();
+            }
             return found.into_iter().map(|(id, _)| id).collect();
         }
         // A connected socket knows its sender, which says more than its address.
@@ -328,6 +353,9 @@ impl Net {
         // As Linux does it: the last one may be longer than the room.
         let is_full = self.udp(id).is_ok_and(|udp| udp.used > limit);
         if is_full {
+            if let Ok(udp) = self.udp(id) {
+                udp.dropped += 1;
+            }
             return self.tallies.udp.discard(Discard::Overflow, 1);
         }
         if let Ok(udp) = self.udp(id) {

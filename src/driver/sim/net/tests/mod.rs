@@ -6,7 +6,7 @@ mod tcp;
 mod udp;
 mod unix;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::*;
 

@@ -170,6 +170,9 @@ fn a_partition_loses_and_a_clog_delays() {
     assert_eq!(world.net.recv(b, 9), Err(libc::EAGAIN));
 }
 
+/// The kernel picks the network.
+const ANY: Interface = Interface::Address(Ipv4Addr::UNSPECIFIED);
+
 #[test]
 fn a_group_hears_what_is_sent_to_it() {
     let mut world = World::new(6);
@@ -191,10 +194,13 @@ fn a_group_hears_what_is_sent_to_it() {
     world.net.bind(third, &at("0.0.0.0:53")).unwrap();
     let other = world.udp(world.b, "0.0.0.0:54");
     for id in [a, b, third, other] {
-        world.net.join(id, group).unwrap();
+        world.net.join(id, group, ANY).unwrap();
     }
-    assert_eq!(world.net.join(b, group), Err(libc::EADDRINUSE));
-    assert_eq!(world.net.join(b, ip("10.0.0.2")), Err(libc::EINVAL));
+    assert_eq!(world.net.join(b, group, ANY), Err(libc::EADDRINUSE));
+    let no_group = world.net.join(b, ip("10.0.0.2"), ANY);
+    assert_eq!(no_group, Err(libc::EINVAL));
+    let elsewhere = Interface::Address("10.0.0.1".parse().unwrap());
+    assert_eq!(world.net.join(b, group, elsewhere), Err(libc::ENODEV));
     let to = at("239.1.2.3:53");
     world
         .net
@@ -205,8 +211,8 @@ fn a_group_hears_what_is_sent_to_it() {
         assert_eq!(world.net.recv(id, 9), Ok(b"all".to_vec()));
     }
     assert_eq!(world.net.recv(other, 9), Err(libc::EAGAIN));
-    world.net.leave(b, group).unwrap();
-    assert_eq!(world.net.leave(b, group), Err(libc::EADDRNOTAVAIL));
+    world.net.leave(b, group, ANY).unwrap();
+    assert_eq!(world.net.leave(b, group, ANY), Err(libc::EADDRNOTAVAIL));
     world.net.partition(world.a, world.b, world.now);
     world
         .net
