@@ -102,7 +102,8 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
-//! - `tls`: TLS over any stream, client and server, by rustls with the cryptography of `ring`.
+//! - `tls`: TLS over any stream, client and server, by rustls with the cryptography of `ring`. With
+//!   `http` the client takes `https://` URLs.
 //! - `blocking`: `spawn_blocking`, a pool of threads for the program's own blocking code.
 //! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.

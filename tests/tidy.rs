@@ -46,7 +46,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["net", "sync", "task", "time"]),
     (
         "http",
-        &["buf", "fs", "io", "net", "server", "sync", "task", "time"],
+        &[
+            "buf", "fs", "io", "net", "server", "sync", "task", "time", "tls",
+        ],
     ),
     ("tls", &[]),
 ];
