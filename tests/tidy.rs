@@ -51,6 +51,7 @@ const LAYERS: &[(&str, &[&str])] = &[
         ],
     ),
     ("tls", &[]),
+    ("dns", &["driver", "fs", "net", "task", "time"]),
 ];
 
 /// Rooms that see only the public face: they may also name what `src/lib.rs` re-exports.
