@@ -822,8 +822,10 @@ fn get_over_tls_trusts_the_authorities_that_it_is_given() {
     let server = https_support::Server::start(authority.acceptor(&["localhost"], 2100));
     let file = Dir::new();
     let ours = file.file("ca.pem", authority.pem().as_bytes());
+    let other = Authority::new("a stranger").pem();
+    let other = file.file("other.pem", other.as_bytes());
     let none = file.file("none.pem", b"nothing");
-    let (ours, none) = (ours.to_str().unwrap(), none.to_str().unwrap());
+    let [ours, other, none] = [&ours, &other, &none].map(|path| path.to_str().unwrap());
     let urls = [server.url("/a"), server.url("/hop/3")];
     let output = get(&to, &urls, &["--cacert", ours]);
     assert!(output.status.success(), "{}", stderr(&output));
@@ -846,7 +848,11 @@ fn get_over_tls_trusts_the_authorities_that_it_is_given() {
             &["--cacert", ours],
             "from https:// to http://",
         ),
-        ("/a", &[], "is refused: it leads to no trusted root"),
+        (
+            "/a",
+            &["--cacert", other],
+            "is refused: it leads to no trusted root",
+        ),
         ("/a", &["--cacert", none], "has no authority to trust"),
     ];
     for (path, options, why) in failures {

@@ -11,10 +11,11 @@
 mod harness;
 
 use corering::dns::{Config, LookupError, Resolver};
+use corering::flow::gather;
 use corering::net::{TcpListener, TcpStream, UdpSocket, lookup_host};
 use corering::spawn;
 use corering::task::JoinHandle;
-use corering::time::{Instant, sleep};
+use corering::time::{Instant, sleep, timeout};
 use harness::everywhere;
 use std::cell::Cell;
 use std::io::ErrorKind;
@@ -296,6 +297,41 @@ fn hosts_come_first_and_domains_are_searched() {
         }
         let found = resolver.lookup_host("host", 80).await.unwrap();
         assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+        settled(resolver, server).await;
+    });
+}
+
+#[test]
+fn dropped_lookups_leave_nothing_behind() {
+    everywhere("dropped_lookups_leave_nothing_behind", || async {
+        let server = NameServer::start().await;
+        let resolver = resolver(&[server.address]);
+        for micros in 0..20 {
+            let limit = Duration::from_micros(micros * 100);
+            let name = format!("none-{micros}.test");
+            let _ = timeout(limit, resolver.lookup_host(&name, 80)).await;
+            let _ = timeout(limit, resolver.lookup_host("long.test", 80)).await;
+        }
+        let found = resolver.lookup_host("one.test", 80).await.unwrap();
+        assert_eq!(found, ["127.0.0.1:80".parse().unwrap()]);
+        settled(resolver, server).await;
+    });
+}
+
+#[test]
+fn many_names_are_asked_for_at_a_time() {
+    const NAMES: usize = 200;
+    corering::block_on(async {
+        let server = NameServer::start().await;
+        let resolver = resolver(&[server.address]);
+        let lookups = (0..NAMES).map(|number| {
+            let (resolver, name) = (resolver.clone(), format!("none-{number}.test"));
+            async move { resolver.lookup_host(&name, 80).await.unwrap_err() }
+        });
+        for error in gather(lookups).await.into_iter().map(Result::unwrap) {
+            assert!(matches!(error, LookupError::NotFound(_)), "{error:?}");
+        }
+        assert!(server.asked[0].get() >= NAMES);
         settled(resolver, server).await;
     });
 }

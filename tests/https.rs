@@ -197,6 +197,26 @@ fn redirects_are_followed_within_their_limit() {
     });
 }
 
+/// What most servers do on port 80.
+#[test]
+fn redirects_lead_into_tls() {
+    let (server, client) = pair();
+    corering::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let plain = format!("http://{}/x", listener.local_addr().unwrap());
+        let to = server.url("/secret");
+        let serving = spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            let answer = format!("HTTP/1.1 301 Moved\r\nlocation: {to}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        let answer = follow(&client, &plain, 1).await.unwrap();
+        assert_eq!(text(answer).await, "/secret");
+        serving.await.unwrap();
+    });
+}
+
 #[test]
 fn redirects_lead_to_other_hosts_but_not_out_of_tls() {
     let authority = Authority::new("ours");

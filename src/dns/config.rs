@@ -33,7 +33,8 @@ pub struct Config {
     pub search: Vec<String>,
     /// Names with so many dots are looked up as they stand first. 1.
     pub ndots: usize,
-    /// How long the name servers have for one question. 5 s.
+    /// How long the name servers have for one question. 5 s. (Whoever has less time puts a
+    /// [`timeout`](crate::time::timeout()) around the lookup.)
     pub timeout: Duration,
     /// How often a question is asked that nobody answers. 2.
     pub attempts: usize,
@@ -60,7 +61,8 @@ impl Default for Config {
 
 impl Config {
     /// What this machine is configured to do, by `/etc/resolv.conf` and, if it is there,
-    /// `/etc/hosts`. They are read by the ring, and not watched.
+    /// `/etc/hosts`. They are read by the ring, and not watched. A name server that is named with
+    /// its interface (`fe80::1%eth0`) loses that, and cannot be reached.
     ///
     /// # Errors
     /// `NotFound` if there is no `/etc/resolv.conf`, `InvalidData` if it names no server, and what

@@ -71,8 +71,8 @@ impl Default for ClientLimits {
 ///
 /// With the feature `tls` it takes `https://` URLs, too. The server must show a certificate for the
 /// host of the URL that leads to one of the roots: the system's, unless the client is made
-/// `with_tls`. They are read at the first such request, which blocks the core for some
-/// milliseconds; `TlsConnector::with_system_roots` does it earlier.
+/// `with_tls`. They are read once, at the first such request of the process, which blocks its core
+/// for some milliseconds; `TlsConnector::with_system_roots` does it where it suits.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), corering::http::ClientError> {

@@ -14,11 +14,9 @@ use http_body_util::Full;
 use hyper::Uri;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::rt::{Read, Write};
-#[cfg(feature = "tls")]
-use std::cell::OnceCell;
 use std::fmt;
 #[cfg(feature = "tls")]
-use std::io;
+use std::{io, sync::OnceLock};
 
 /// What can take a request.
 pub(super) type Sender = SendRequest<Full<Bytes>>;
@@ -75,16 +73,17 @@ fn no_url(url: &Uri) -> ClientError {
 /// How the connections of a client are made.
 #[derive(Debug, Default)]
 pub(super) struct Connector {
-    /// Of the caller; or that of the system's roots, from the first `https://` on.
+    /// `None`: trusts the system's roots.
     #[cfg(feature = "tls")]
-    tls: OnceCell<TlsConnector>,
+    tls: Option<TlsConnector>,
 }
 
 impl Connector {
     #[cfg(feature = "tls")]
     pub(super) fn with_tls(tls: TlsConnector) -> Connector {
-        let tls = OnceCell::from(inside(tls));
-        Connector { tls }
+        Connector {
+            tls: Some(inside(tls)),
+        }
     }
 
     pub(super) async fn connect(
@@ -126,12 +125,24 @@ impl Connector {
 
     #[cfg(feature = "tls")]
     fn tls(&self) -> io::Result<&TlsConnector> {
-        if self.tls.get().is_none() {
-            // Nothing waits between the question and the answer: nobody else can have set it.
-            let _ = self.tls.set(inside(TlsConnector::with_system_roots()?));
+        match &self.tls {
+            Some(tls) => Ok(tls),
+            None => system(),
         }
-        Ok(self.tls.get().expect("it was there, or is set above"))
     }
+}
+
+/// Trusts the system's roots. To read them takes as long as many requests, so the process does it
+/// once.
+#[cfg(feature = "tls")]
+fn system() -> io::Result<&'static TlsConnector> {
+    static SYSTEM: OnceLock<TlsConnector> = OnceLock::new();
+    if let Some(tls) = SYSTEM.get() {
+        return Ok(tls);
+    }
+    // Two cores may do it at the same time; one of them is kept.
+    let tls = inside(TlsConnector::with_system_roots()?);
+    Ok(SYSTEM.get_or_init(|| tls))
 }
 
 /// This client speaks HTTP/1.1, whatever else the connector's owner does.
