@@ -92,6 +92,7 @@
 //!   doctor/   whether this machine does, and if not why       driver op task time net fs runtime
 //!   server    a task for each connection, and an end in order              the public face
 //!   http/     a file service and a client (feature `http`)                 the public face
+//!   dns/      names looked up by the core itself (feature `dns-hickory`)   driver fs net task time
 //!   tls       TLS over any stream (feature `tls`)                          the public face
 //! ```
 //! Arrows point down only; a test holds this table and fails on an import that is not in it.
@@ -102,13 +103,17 @@
 //! - `tokio-io`: the traits of `tokio::io` on streams (no tokio runtime).
 //! - `hyper`: the traits of `hyper::rt` on streams, and an executor and a timer.
 //! - `signal`: signals as futures. `http`: a static file service and a pooled client.
-//! - `tls`: TLS over any stream, client and server, by rustls with the cryptography of `ring`.
+//! - `tls`: TLS over any stream, client and server, by rustls with the cryptography of `ring`. With
+//!   `http` the client takes `https://` URLs.
+//! - `dns-hickory`: names looked up on the core itself, in place of `getaddrinfo`; needs Rust 1.88.
 //! - `blocking`: `spawn_blocking`, a pool of threads for the program's own blocking code.
 //! - `sim`: a seeded simulation of machines, network, disks and clock, for tests.
 //! - `cli`: the command `corering`.
 
 #[allow(unsafe_code)]
 pub mod buf;
+#[cfg(feature = "dns-hickory")]
+pub mod dns;
 pub mod doctor;
 #[allow(unsafe_code)]
 mod driver;

@@ -73,8 +73,10 @@ use std::task::{Context, Poll};
 /// use futures::{AsyncReadExt, AsyncWriteExt};
 ///
 /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// // What this machine trusts; or certain roots only:
+/// let connector = TlsConnector::with_system_roots()?;
 /// let mut roots = RootCertStore::empty();
-/// let bundle = corering::fs::read("/etc/ssl/certs/ca-certificates.crt").await?;
+/// let bundle = corering::fs::read("our-authorities.pem").await?;
 /// for certificate in CertificateDer::pem_slice_iter(&bundle) {
 ///     roots.add(certificate?)?;
 /// }
@@ -102,6 +104,31 @@ impl TlsConnector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         TlsConnector::from(Arc::new(config))
+    }
+
+    /// Trusts what this machine trusts: the roots of its store, or those in the file that
+    /// `SSL_CERT_FILE` names and in the directories of `SSL_CERT_DIR`. Single certificates that
+    /// cannot be read are left out.
+    ///
+    /// It reads and parses some hundred certificates, which blocks the thread for some
+    /// milliseconds: do it once, before a server serves.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no certificate at all; it says where to get them.
+    pub fn with_system_roots() -> io::Result<TlsConnector> {
+        let found = rustls_native_certs::load_native_certs();
+        let mut roots = RootCertStore::empty();
+        let (added, _left_out) = roots.add_parsable_certificates(found.certs);
+        if added == 0 {
+            let mut what = "no root certificates: install those of this system (the package \
+                            ca-certificates), or name a file of them in SSL_CERT_FILE"
+                .to_owned();
+            for error in &found.errors {
+                what.push_str(&format!("; {error}"));
+            }
+            return Err(io::Error::new(io::ErrorKind::NotFound, what));
+        }
+        Ok(TlsConnector::with_roots(roots))
     }
 
     /// Offers these protocols for what is inside (ALPN), the best first: `&[b"h2", b"http/1.1"]`.

@@ -4,6 +4,9 @@
 
 #![allow(clippy::disallowed_methods)] // A test uses files and sockets the plain way.
 
+mod https_support;
+
+use https_support::Authority;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -811,4 +814,50 @@ fn get_says_where_it_cannot_write() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn get_over_tls_trusts_the_authorities_that_it_is_given() {
+    let (to, authority) = (Dir::new(), Authority::new("ours"));
+    let server = https_support::Server::start(authority.acceptor(&["localhost"], 2100));
+    let file = Dir::new();
+    let ours = file.file("ca.pem", authority.pem().as_bytes());
+    let other = Authority::new("a stranger").pem();
+    let other = file.file("other.pem", other.as_bytes());
+    let none = file.file("none.pem", b"nothing");
+    let [ours, other, none] = [&ours, &other, &none].map(|path| path.to_str().unwrap());
+    let urls = [server.url("/a"), server.url("/hop/3")];
+    let output = get(&to, &urls, &["--cacert", ours]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(to.names(), ["3", "a"], "a redirect does not name the file");
+    assert_eq!(fs::read(to.0.join("a")).unwrap(), b"/a");
+    assert_eq!(fs::read(to.0.join("3")).unwrap(), b"/found");
+    let failures: [(&str, &[&str], &str); 5] = [
+        (
+            "/hop/3",
+            &["--cacert", ours, "--max-redirs", "2"],
+            "redirects more than 2 times",
+        ),
+        (
+            "/hop/3",
+            &["--cacert", ours, "--max-redirs", "0"],
+            "302 Found: it is at 2",
+        ),
+        (
+            "/to?http://127.0.0.1:1/",
+            &["--cacert", ours],
+            "from https:// to http://",
+        ),
+        (
+            "/a",
+            &["--cacert", other],
+            "is refused: it leads to no trusted root",
+        ),
+        ("/a", &["--cacert", none], "has no authority to trust"),
+    ];
+    for (path, options, why) in failures {
+        let output = get(&Dir::new(), &[server.url(path)], options);
+        assert_eq!(output.status.code(), Some(1), "{path}");
+        assert!(stderr(&output).contains(why), "{path}: {}", stderr(&output));
+    }
 }

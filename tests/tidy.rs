@@ -46,9 +46,12 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("server", &["net", "sync", "task", "time"]),
     (
         "http",
-        &["buf", "fs", "io", "net", "server", "sync", "task", "time"],
+        &[
+            "buf", "fs", "io", "net", "server", "sync", "task", "time", "tls",
+        ],
     ),
     ("tls", &["io"]),
+    ("dns", &["driver", "fs", "net", "task", "time"]),
 ];
 
 /// Rooms that see only the public face: they may also name what `src/lib.rs` re-exports.

@@ -80,6 +80,8 @@ impl Driver {
     /// cancelled; what the kernel has not given back at `deadline` (in nanoseconds of the clock)
     /// is leaked. Returns how many operations that are.
     pub(crate) fn shut_down(&self, deadline: u64) -> usize {
+        #[cfg(feature = "dns-hickory")]
+        self.set_lookup(None);
         if !self.0.state.borrow().is_usable() {
             // Already closed, or a forked child, whose parent has the ring.
             let kernel = self.0.state.borrow_mut().kernel.take();

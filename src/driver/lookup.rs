@@ -1,9 +1,12 @@
-//! Names to addresses: `getaddrinfo` on one thread that is started at the first lookup.
+//! Names to addresses: `getaddrinfo` on one thread that is started at the first lookup; or a
+//! resolver that the core was given ([`Driver::set_lookup`]).
 //!
 //! The C library's resolver blocks and has no other form, and it alone knows what this machine's
 //! name service is configured to do. One thread for the process serves all cores, in order; it
 //! ends when it has had nothing to do for a while.
 
+#[cfg(feature = "dns-hickory")]
+use super::Driver;
 use super::sys;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -12,6 +15,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
+#[cfg(feature = "dns-hickory")]
+use std::{pin::Pin, rc::Rc};
 
 /// How long the thread waits for another question before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -47,8 +52,35 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A resolver of one core, which asks without blocking.
+#[cfg(feature = "dns-hickory")]
+pub(crate) type Lookup = dyn Fn(&str, u16) -> LookupFuture;
+
+/// The addresses of a host, with the port; at least one.
+#[cfg(feature = "dns-hickory")]
+pub(crate) type LookupFuture = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>>>>;
+
+#[cfg(feature = "dns-hickory")]
+impl Driver {
+    /// Who looks names up on this core; `None` for the machine's resolver.
+    pub(crate) fn set_lookup(&self, lookup: Option<Rc<Lookup>>) {
+        // Its destructor may do anything: nothing is borrowed any more when it runs.
+        let before = self.0.lookup.replace(lookup);
+        drop(before);
+    }
+
+    fn own_lookup(host: &str, port: u16) -> Option<LookupFuture> {
+        let lookup = Driver::try_current()?.0.lookup.borrow().clone();
+        lookup.map(|lookup| lookup(host, port))
+    }
+}
+
 /// The addresses of a host, with this port, in the resolver's order; at least one.
 pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    #[cfg(feature = "dns-hickory")]
+    if let Some(looking) = Driver::own_lookup(host, port) {
+        return looking.await;
+    }
     #[cfg(feature = "sim")]
     if super::sim::is_here() {
         let found = super::sim::calls::lookup(host)?;

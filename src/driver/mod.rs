@@ -130,6 +130,9 @@ struct Inner {
     zero_copy: Rc<Account>,
     config: Config,
     stop: Stop,
+    /// Who looks names up, if not the machine's resolver.
+    #[cfg(feature = "dns-hickory")]
+    lookup: RefCell<Option<Rc<lookup::Lookup>>>,
     counters: Counters,
     /// Completions are being delivered.
     reaping: Cell<bool>,
@@ -319,6 +322,8 @@ impl Driver {
             zero_copy: Account::new(config.zero_copy_bytes_max),
             config,
             stop: Stop::default(),
+            #[cfg(feature = "dns-hickory")]
+            lookup: RefCell::default(),
             counters: Counters::default(),
             reaping: Cell::new(false),
             spun_at: Cell::new(u64::MAX),

@@ -10,15 +10,15 @@
 //! 1. A host has so many connections at most; who comes later waits, first come first served.
 //! 2. An idle connection may be closed by the server at the moment when it is used again. A request
 //!    that fails so is made once more, on a new connection, if it is idempotent or was not sent.
-//! 3. Every wait has a limit.
+//! 3. Every wait for the network has a limit; the wait for a connection has one if it is given.
 
-use crate::net::TcpStream;
+use super::connect::{Connector, Origin, Sender, cure};
+use super::redirect;
 use crate::sync::{OwnedPermit, Semaphore};
 use crate::time::{Elapsed, Instant, timeout};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri};
 use std::cell::RefCell;
@@ -38,9 +38,12 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientLimits {
-    /// Connections to one host (and port) at the same time. 32.
+    /// Connections to one host (and port, and scheme) at the same time. 32.
     pub connections_per_host: usize,
-    /// To connect, for each address of the host. 10 s.
+    /// How long a request waits while all connections to its host are taken. `None`: as long as
+    /// it takes.
+    pub acquire_time: Option<Duration>,
+    /// To connect, for each address of the host; and for the TLS handshake. 10 s.
     pub connect_time: Duration,
     /// From the request to the head of the answer, and from one piece of its body to the next.
     /// 30 s.
@@ -53,6 +56,7 @@ impl Default for ClientLimits {
     fn default() -> ClientLimits {
         ClientLimits {
             connections_per_host: 32,
+            acquire_time: None,
             connect_time: Duration::from_secs(10),
             read_time: Duration::from_secs(30),
             idle_time: Duration::from_secs(30),
@@ -60,9 +64,15 @@ impl Default for ClientLimits {
     }
 }
 
-/// An HTTP/1.1 client of one core, without TLS. Clones share one pool of connections.
+/// An HTTP/1.1 client of one core. Clones share one pool of connections.
 ///
-/// It follows no redirects and keeps no cookies.
+/// It keeps no cookies, and follows redirects where it is asked to
+/// ([`get_following`](Client::get_following)).
+///
+/// With the feature `tls` it takes `https://` URLs, too. The server must show a certificate for the
+/// host of the URL that leads to one of the roots: the system's, unless the client is made
+/// `with_tls`. They are read once, at the first such request of the process, which blocks its core
+/// for some milliseconds; `TlsConnector::with_system_roots` does it where it suits.
 ///
 /// ```no_run
 /// # async fn f() -> Result<(), corering::http::ClientError> {
@@ -83,20 +93,21 @@ pub struct Client {
 #[derive(Debug, Default)]
 struct Pool {
     limits: ClientLimits,
-    hosts: RefCell<HashMap<String, Rc<Host>>>,
+    connector: Connector,
+    hosts: RefCell<HashMap<Origin, Rc<Host>>>,
 }
 
-/// One host and port, as it stands in URLs.
+/// One scheme, host and port, as it stands in URLs.
 #[derive(Debug)]
 struct Host {
-    address: (String, u16),
+    origin: Origin,
     permits: Rc<Semaphore>,
     idle: RefCell<Vec<Idle>>,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     since: Instant,
 }
 
@@ -104,8 +115,35 @@ impl Client {
     /// A client with these limits.
     #[must_use]
     pub fn new(limits: ClientLimits) -> Client {
+        Client::with_connector(limits, Connector::default())
+    }
+
+    /// A client with these limits, whose `https://` connections this connector makes: with other
+    /// roots, or a certificate of the client's own. It offers `http/1.1` inside (ALPN), whatever
+    /// the connector does.
+    ///
+    /// ```no_run
+    /// use corering::http::{Client, ClientLimits};
+    /// use corering::tls::pki_types::{CertificateDer, pem::PemObject};
+    /// use corering::tls::{TlsConnector, rustls::RootCertStore};
+    ///
+    /// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut roots = RootCertStore::empty();
+    /// roots.add(CertificateDer::from_pem_slice(&corering::fs::read("our-ca.pem").await?)?)?;
+    /// let client = Client::with_tls(ClientLimits::default(), TlsConnector::with_roots(roots));
+    /// let answer = client.get(&"https://intranet.example/".parse()?).await?;
+    /// # Ok(()) }
+    /// ```
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn with_tls(limits: ClientLimits, connector: crate::tls::TlsConnector) -> Client {
+        Client::with_connector(limits, Connector::with_tls(connector))
+    }
+
+    fn with_connector(limits: ClientLimits, connector: Connector) -> Client {
         let pool = Pool {
             limits,
+            connector,
             hosts: RefCell::default(),
         };
         Client {
@@ -126,6 +164,48 @@ impl Client {
         self.request(request).await
     }
 
+    /// Asks for a resource, and for what it redirects to (301, 302, 303, 307 and 308), at most
+    /// `redirects_max` times. The answer says at which [`url`](Answer::url) it was found.
+    ///
+    /// Nothing leads from `https://` to `http://`, where anybody could change it.
+    ///
+    /// # Errors
+    /// See [`request`](Client::request); and [`ClientError::Redirect`] for one redirect too many,
+    /// or one that leads to what is not asked for.
+    ///
+    /// # Cancel safety
+    /// Safe: the connection is closed.
+    ///
+    /// ```no_run
+    /// # async fn f(client: corering::http::Client) -> Result<(), corering::http::ClientError> {
+    /// let answer = client.get_following(&"http://localhost/latest".parse().unwrap(), 10).await?;
+    /// println!("{} from {}", answer.status(), answer.url());
+    /// # Ok(()) }
+    /// ```
+    pub async fn get_following(
+        &self,
+        url: &Uri,
+        redirects_max: usize,
+    ) -> Result<Answer, ClientError> {
+        let mut answer = self.get(url).await?;
+        for _ in 0..redirects_max {
+            let Some(location) = redirect::location(answer.status, &answer.headers) else {
+                return Ok(answer);
+            };
+            let next = redirect::target(&answer.url, location).map_err(ClientError::Redirect)?;
+            answer.skip_short().await;
+            drop(answer);
+            answer = self.get(&next).await?;
+        }
+        match redirect::location(answer.status, &answer.headers) {
+            None => Ok(answer),
+            Some(location) => Err(ClientError::Redirect(format!(
+                "{url} redirects more than {redirects_max} times, at last to {}",
+                String::from_utf8_lossy(location).escape_debug()
+            ))),
+        }
+    }
+
     /// Makes a request. Its URL stands in full (`http://host/path`); `Host` is added.
     ///
     /// An answer of any status is `Ok`.
@@ -136,9 +216,9 @@ impl Client {
     /// # Cancel safety
     /// As the request's own: it may have been made. The connection is closed.
     pub async fn request(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
-        let host = self.pool.host(request.uri())?;
-        let permit = host.permits.clone().acquire_owned().await;
-        let permit = permit.expect("nobody closes the semaphore");
+        let url = request.uri().clone();
+        let host = self.pool.host(&url)?;
+        let permit = self.pool.permit(&host).await?;
         let request = in_origin_form(request)?;
         let again = match self.pool.take_idle(&host).await {
             None => request,
@@ -149,21 +229,22 @@ impl Client {
                     request
                 }
                 Err(Sent { error, .. }) => return Err(error),
-                Ok((response, sender)) => return Ok(self.answer(response, sender, host, permit)),
+                Ok(sent) => return Ok(self.answer(url, sent, host, permit)),
             },
         };
-        let sender = self.pool.connect(&host).await?;
+        let pool = &self.pool;
+        let sender = pool.connector.connect(&host.origin, &pool.limits).await?;
         match self.send(sender, again).await {
-            Ok((response, sender)) => Ok(self.answer(response, sender, host, permit)),
+            Ok(sent) => Ok(self.answer(url, sent, host, permit)),
             Err(Sent { error, .. }) => Err(error),
         }
     }
 
     async fn send(
         &self,
-        mut sender: SendRequest<Full<Bytes>>,
+        mut sender: Sender,
         request: Request<Full<Bytes>>,
-    ) -> Result<(Response<Incoming>, SendRequest<Full<Bytes>>), Sent> {
+    ) -> Result<(Response<Incoming>, Sender), Sent> {
         let repeatable = request.method().is_idempotent();
         let sending = sender.try_send_request(request);
         match timeout(self.pool.limits.read_time, sending).await {
@@ -184,13 +265,14 @@ impl Client {
 
     fn answer(
         &self,
-        response: Response<Incoming>,
-        sender: SendRequest<Full<Bytes>>,
+        url: Uri,
+        (response, sender): (Response<Incoming>, Sender),
         host: Rc<Host>,
         permit: OwnedPermit,
     ) -> Answer {
         let (head, body) = response.into_parts();
         let mut answer = Answer {
+            url,
             status: head.status,
             headers: head.headers,
             body,
@@ -221,7 +303,10 @@ fn ended_early(error: &hyper::Error) -> bool {
     let reset = by_io.is_some_and(|error: &io::Error| {
         matches!(
             error.kind(),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+            // The last one is TLS that was cut off.
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
         )
     });
     error.is_incomplete_message() || error.is_closed() || error.is_canceled() || reset
@@ -229,35 +314,35 @@ fn ended_early(error: &hyper::Error) -> bool {
 
 impl Pool {
     fn host(&self, url: &Uri) -> Result<Rc<Host>, ClientError> {
-        let (Some("http"), Some(authority)) = (url.scheme_str(), url.authority()) else {
-            return Err(ClientError::Url(format!(
-                "{url} is no URL that this client can ask for: write http://host/path"
-            )));
-        };
-        let bare = authority.host();
-        let bare = bare.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
-        let address = (
-            bare.unwrap_or(authority.host()).to_owned(),
-            authority.port_u16().unwrap_or(80),
-        );
+        let origin = Origin::of(url)?;
         let mut hosts = self.hosts.borrow_mut();
-        let name = format!("{}:{}", address.0, address.1);
-        if let Some(host) = hosts.get(&name) {
+        if let Some(host) = hosts.get(&origin) {
             return Ok(host.clone());
         }
         // A crawler meets many hosts: those of whom nothing is left are forgotten.
         hosts.retain(|_, host| Rc::strong_count(host) > 1 || host.has_idle(self.limits.idle_time));
         let host = Rc::new(Host {
-            address,
+            origin: origin.clone(),
             permits: Rc::new(Semaphore::new(self.limits.connections_per_host)),
             idle: RefCell::default(),
         });
-        hosts.insert(name, host.clone());
+        hosts.insert(origin, host.clone());
         Ok(host)
     }
 
+    async fn permit(&self, host: &Host) -> Result<OwnedPermit, ClientError> {
+        let acquiring = host.permits.clone().acquire_owned();
+        let permit = match self.limits.acquire_time {
+            None => acquiring.await,
+            Some(limit) => timeout(limit, acquiring).await.map_err(|_elapsed| {
+                ClientError::Timeout("waiting for a connection of the pool", limit)
+            })?,
+        };
+        Ok(permit.expect("nobody closes the semaphore"))
+    }
+
     /// A connection that can take a request, the last used one first.
-    async fn take_idle(&self, host: &Host) -> Option<SendRequest<Full<Bytes>>> {
+    async fn take_idle(&self, host: &Host) -> Option<Sender> {
         host.has_idle(self.limits.idle_time);
         loop {
             let mut idle = host.idle.borrow_mut().pop()?;
@@ -268,21 +353,6 @@ impl Pool {
                 return Some(idle.sender);
             }
         }
-    }
-
-    async fn connect(&self, host: &Host) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-        let (name, port) = &host.address;
-        let connecting =
-            TcpStream::connect_timeout((name.as_str(), *port), self.limits.connect_time);
-        let failed = |error| ClientError::Connect(format!("{name}:{port}"), error);
-        let stream = connecting.await.map_err(failed)?;
-        let _ = stream.set_nodelay(true);
-        // A body that the server does not take keeps its connection no longer than that.
-        let _ = stream.set_user_timeout(Some(self.limits.read_time));
-        let (sender, connection) = handshake(stream).await.map_err(ClientError::Http)?;
-        // It ends with its sender, or with the server; its errors reach whoever waits for it.
-        drop(crate::spawn(connection));
-        Ok(sender)
     }
 }
 
@@ -321,11 +391,14 @@ fn in_origin_form(request: Request<Full<Bytes>>) -> Result<Request<Full<Bytes>>,
 
 #[derive(Debug)]
 struct Connection {
-    sender: SendRequest<Full<Bytes>>,
+    sender: Sender,
     host: Rc<Host>,
     /// Given back after the sender is in the pool.
     _permit: OwnedPermit,
 }
+
+/// To read so much of a redirect's body, in bytes, costs less than a new connection.
+const SKIPPED_BYTES_MAX: u64 = 16 * 1024;
 
 /// The answer to a request: its head is here, its body comes.
 ///
@@ -340,6 +413,7 @@ struct Connection {
 /// # Ok(()) }
 /// ```
 pub struct Answer {
+    url: Uri,
     status: StatusCode,
     headers: HeaderMap,
     body: Incoming,
@@ -358,6 +432,12 @@ impl fmt::Debug for Answer {
 }
 
 impl Answer {
+    /// The URL that was asked for; after redirects, the last one.
+    #[must_use]
+    pub fn url(&self) -> &Uri {
+        &self.url
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -433,6 +513,17 @@ impl Answer {
         Ok(all)
     }
 
+    /// Reads a body that is announced as short, so that its connection can be used again. What
+    /// goes wrong closes it, and concerns nobody.
+    async fn skip_short(&mut self) {
+        if self
+            .content_length()
+            .is_some_and(|len| len <= SKIPPED_BYTES_MAX)
+        {
+            drop(self.bytes(SKIPPED_BYTES_MAX as usize).await);
+        }
+    }
+
     /// The body is read to its end: the connection can be used again.
     fn give_back(&mut self) {
         if let Some(connection) = self.connection.take() {
@@ -463,6 +554,14 @@ pub enum ClientError {
     Url(String),
     /// The host (and port) was not reached.
     Connect(String, io::Error),
+    /// The host (and port) showed a certificate that is not trusted: of another name, out of date,
+    /// or of no known authority. The error's source is the `rustls::Error`. (Feature `tls`.)
+    Certificate(String, io::Error),
+    /// The host (and port) was reached, but TLS did not come about; or there are no roots to trust.
+    /// (Feature `tls`.)
+    Tls(String, io::Error),
+    /// A redirect leads to where the client does not go, or there are too many.
+    Redirect(String),
     /// What was being done, and how long it was waited for.
     Timeout(&'static str, Duration),
     /// The connection broke off, or the server spoke no HTTP.
@@ -474,8 +573,16 @@ pub enum ClientError {
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ClientError::Url(why) => f.write_str(why),
+            ClientError::Url(why) | ClientError::Redirect(why) => f.write_str(why),
             ClientError::Connect(host, error) => write!(f, "cannot connect to {host}: {error}"),
+            ClientError::Certificate(host, error) => {
+                write!(f, "the certificate of {host} is refused: ")?;
+                match cure(error) {
+                    Some(why) => f.write_str(why),
+                    None => error.fmt(f),
+                }
+            }
+            ClientError::Tls(host, error) => write!(f, "no TLS with {host}: {error}"),
             ClientError::Timeout(what, limit) => {
                 write!(f, "nothing came for {limit:?} while {what}")
             }
@@ -491,7 +598,9 @@ impl fmt::Display for ClientError {
 impl Error for ClientError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            ClientError::Connect(_, error) => Some(error),
+            ClientError::Connect(_, error)
+            | ClientError::Certificate(_, error)
+            | ClientError::Tls(_, error) => Some(error),
             ClientError::Http(error) => Some(error),
             _ => None,
         }

@@ -1,5 +1,5 @@
 //! HTTP/1.1, by hyper on our sockets: a server ([`serve()`]), a file service ([`ServeDir`]) and a
-//! pooled client ([`Client`]).
+//! pooled client ([`Client`]), with the feature `tls` also of `https://`.
 //!
 //! Every decision of the file service is a pure function: the public modules open no file, read
 //! no clock and touch no socket. The file service asks for a decision, then carries it out:
@@ -26,11 +26,13 @@
 mod body;
 mod client;
 pub mod conditional;
+mod connect;
 mod files;
 pub mod listing;
 pub mod path;
 pub mod plan;
 pub mod range;
+mod redirect;
 mod server;
 pub mod types;
 mod watch;

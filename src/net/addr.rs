@@ -5,7 +5,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// Something that names one or more socket addresses: an address, a host name with a port, a
-/// list. Names are looked up by the machine's resolver, on one helper thread.
+/// list. Names are looked up by the machine's resolver, on one helper thread; or by the core itself
+/// where a `dns::Resolver` is installed (feature `dns-hickory`).
 ///
 /// ```no_run
 /// # async fn f() -> std::io::Result<()> {

@@ -1,5 +1,6 @@
 //! Several addresses of one host, raced: Happy Eyeballs (RFC 8305), of which the resolver's part
-//! is `getaddrinfo`'s, which answers for both families at once and in the order of RFC 6724.
+//! is `getaddrinfo`'s, which answers for both families at once and in the order of RFC 6724 (a
+//! `dns::Resolver` in its place waits for both, too, and puts IPv6 first).
 //!
 //! ```text
 //!   addresses, families in turn ──► attempt 1 ──250 ms, or it fails──► attempt 2 ──► ..

@@ -35,7 +35,7 @@ use std::time::Duration;
 /// | completions of a turn | 4096, and 32 of one receive | | `completions` |
 /// | polls and time of a turn | 256 and 500 µs | [`budget`](Builder::budget) | `polls` |
 /// | threads of `spawn_blocking`, of the process | 500 | the variable `BLOCKING_MAX_THREADS` | |
-/// | host names that wait for the resolver | 1024; more are refused | | |
+/// | host names that wait for the machine's resolver | 1024; more are refused | | |
 ///
 /// Servers have theirs in `http::Limits`.
 ///

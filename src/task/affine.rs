@@ -1,7 +1,8 @@
 //! A value that may be carried anywhere, but used and dropped only where it was made.
 //!
 //! Some traits of the ecosystem ask for `Send` of what never leaves its thread in practice (the
-//! sleeps of hyper's timer). [`Affine`] gives them that without giving up safety:
+//! sleeps of hyper's timer, the sockets of hickory's resolver). [`Affine`] gives them that without
+//! giving up safety:
 //! 1. Access checks that this is the thread that made the value, and panics otherwise.
 //! 2. A drop elsewhere ships the value home, through the inbox of the core that made it; its loop
 //!    drops it. If that core is gone, the value is leaked: its destructor may run nowhere else.
@@ -66,6 +67,17 @@ impl<T> Affine<T> {
              Use it there, and make another one here",
             std::any::type_name::<T>()
         );
+    }
+
+    /// The value, to look at.
+    ///
+    /// # Panics
+    /// On another thread than the one that made it.
+    #[cfg(feature = "dns-hickory")]
+    #[track_caller]
+    pub(crate) fn get(&self) -> &T {
+        self.check();
+        &self.value
     }
 
     /// The value.

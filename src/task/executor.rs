@@ -604,7 +604,7 @@ pub(super) fn is_current(inbox: *const Inbox) -> bool {
 }
 
 /// The inbox of the thread's current executor.
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "hyper", feature = "dns-hickory"))]
 pub(super) fn current_inbox() -> Option<Arc<Inbox>> {
     with_current(|core| core.map(|core| Arc::clone(&core.inbox)))
 }

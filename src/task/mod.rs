@@ -28,7 +28,7 @@
 //!   another thread: Waker::wake --in_inbox--> Inbox --drain (start of a turn)--> QUEUED
 //! ```
 
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "hyper", feature = "dns-hickory"))]
 mod affine;
 mod blocks;
 mod budget;
@@ -55,7 +55,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-#[cfg(feature = "hyper")]
+#[cfg(any(feature = "hyper", feature = "dns-hickory"))]
 pub(crate) use affine::Affine;
 pub(crate) use budget::Budget;
 pub use builder::Builder;

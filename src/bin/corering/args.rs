@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// Run a server until Ctrl-C.
     #[command(subcommand)]
     Serve(Serve),
-    /// Download files over HTTP, many at a time.
+    /// Download files over HTTP and HTTPS, many at a time.
     ///
     /// Each file appears under its name only when it is complete; an interrupted download leaves
     /// nothing behind.
@@ -273,9 +273,12 @@ pub(crate) struct Doctor {
 #[command(after_help = "Examples:
   corering get http://127.0.0.1:8080/a.iso
   corering get -o downloads -j 50 $(cat urls.txt)
+  corering get --cacert our-ca.pem https://intranet.example/a.iso
 
 A file that exists is replaced, at the moment when the new one is complete. Two URLs that end in
-the same name are saved as name.ext and name.1.ext.")]
+the same name are saved as name.ext and name.1.ext; a redirect changes nothing about the name, and
+never leads from https to http. Servers are trusted whose certificates lead to the roots of this
+system, or to those in the file that SSL_CERT_FILE names.")]
 pub(crate) struct Get {
     /// What to download.
     #[arg(required = true, value_name = "URL", value_parser = url)]
@@ -292,6 +295,15 @@ pub(crate) struct Get {
     /// Give a download up when nothing has arrived for this long.
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = some_time)]
     pub(crate) timeout: Duration,
+
+    /// Trust the authorities in this file (PEM), instead of the system's.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Follow so many redirects of one URL; 0 reports the first one.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u16).range(0..=1000))]
+    pub(crate) max_redirs: u16,
 
     /// No progress bars; failures are still reported.
     #[arg(short, long)]
@@ -360,9 +372,8 @@ fn some_time(text: &str) -> Result<Duration, String> {
 fn url(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|error| format!("{error}"))?;
     match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(host)) if !host.is_empty() => Ok(uri),
-        (Some("https"), _) => Err("only http:// is supported; TLS is not built in".to_owned()),
-        _ => Err("write it in full: http://host/path".to_owned()),
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err("write it in full: http://host/path or https://host/path".to_owned()),
     }
 }
 
@@ -441,15 +452,15 @@ mod tests {
             (args.addr.to_string().as_str(), args.running.cores),
             ("127.0.0.1:8080", 1)
         );
-        let Command::Get(args) = parse("corering get http://a/b http://a:1/c")
+        let Command::Get(args) = parse("corering get http://a/b https://a:1/c")
             .unwrap()
             .command
         else {
             panic!()
         };
         assert_eq!(
-            (args.urls.len(), args.jobs, args.output),
-            (2, 20, ".".into())
+            (args.urls.len(), args.jobs, args.output, args.max_redirs),
+            (2, 20, ".".into(), 10)
         );
     }
 
@@ -459,7 +470,9 @@ mod tests {
             "corering",
             "corering bench",
             "corering get",
-            "corering get https://a/",
+            "corering get https:///x",
+            "corering get ftp://a/",
+            "corering get --max-redirs 1001 http://a/",
             "corering get a.txt",
             "corering get http:///x",
             "corering serve echo 7000",

@@ -19,11 +19,13 @@ use std::time::Instant;
 use corering::Runtime;
 use corering::fs::{self, File, FileWriter};
 use corering::http::path::{UniqueNames, file_name_from_url_path};
-use corering::http::{Answer, Client, ClientLimits};
+use corering::http::{Answer, Client, ClientError, ClientLimits};
 use corering::signal::SignalKind;
 use corering::sync::Notify;
 use corering::task::JoinSet;
 use corering::time::sleep;
+use corering::tls::pki_types::{CertificateDer, pem::PemObject};
+use corering::tls::{TlsConnector, rustls::RootCertStore};
 use hyper::header::LOCATION;
 use hyper::{StatusCode, Uri};
 
@@ -55,14 +57,11 @@ async fn download_all(args: &Get, jobs: Vec<Job>) -> Result<(Tally, Option<Signa
     let directory = args.output.clone();
     let made = fs::create_dir_all(&directory).await;
     made.or_fail(|| format!("cannot make {}", directory.display()))?;
+    let client = client(args).await?;
     let bars = DownloadBars::new(jobs.len(), Instant::now(), args.quiet);
     let fetcher = Rc::new(Fetcher {
-        client: Client::new(ClientLimits {
-            connections_per_host: args.jobs as usize,
-            connect_time: args.timeout,
-            read_time: args.timeout,
-            ..ClientLimits::default()
-        }),
+        client,
+        redirects_max: args.max_redirs.into(),
         directory,
         bars: bars.clone(),
         cancel: Cancel::default(),
@@ -90,6 +89,40 @@ async fn download_all(args: &Get, jobs: Vec<Job>) -> Result<(Tally, Option<Signa
         eprintln!("corering: {summary}");
     }
     Ok((bars.tally(), interrupted))
+}
+
+async fn client(args: &Get) -> Result<Client, Failure> {
+    let limits = ClientLimits {
+        connections_per_host: args.jobs as usize,
+        connect_time: args.timeout,
+        read_time: args.timeout,
+        ..ClientLimits::default()
+    };
+    let Some(file) = &args.cacert else {
+        return Ok(Client::new(limits));
+    };
+    let bundle = fs::read(file).await;
+    let bundle = bundle.or_fail(|| format!("cannot read {}", file.display()))?;
+    let roots = roots(&bundle).map_err(|why| {
+        Failure::new(format!("{} has no authority to trust", file.display()), why)
+            .with_cure("give a file of certificates in PEM: -----BEGIN CERTIFICATE-----")
+    })?;
+    let connector = TlsConnector::with_roots(roots);
+    Ok(Client::with_tls(limits, connector))
+}
+
+/// All certificates of a file, each of which must be one: a root that is left out unsaid looks
+/// like an attack later.
+fn roots(bundle: &[u8]) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let certificate = certificate.map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+    }
+    match roots.is_empty() {
+        true => Err("no certificate stands in it".to_owned()),
+        false => Ok(roots),
+    }
 }
 
 /// Says that everything shall end, to those who wait for the network.
@@ -121,6 +154,7 @@ impl Cancel {
 /// What all downloads share.
 struct Fetcher {
     client: Client,
+    redirects_max: usize,
     directory: PathBuf,
     bars: Rc<DownloadBars>,
     cancel: Cancel,
@@ -145,7 +179,7 @@ impl Fetcher {
 
     /// Downloads one file, and says how that ended.
     async fn fetch(&self, job: Job) {
-        let answer = match self.cancel.unless(self.client.get(&job.url)).await {
+        let answer = match self.cancel.unless(self.ask(&job.url)).await {
             None => return,
             Some(Err(error)) => {
                 return self.bars.start(&job.name, None).failed(&job.url, error);
@@ -163,6 +197,14 @@ impl Fetcher {
             Ok(true) => download.complete(),
             Ok(false) => {}
             Err(why) => download.failed(&job.url, why),
+        }
+    }
+
+    /// Without any redirect the answer itself says where the file is.
+    async fn ask(&self, url: &Uri) -> Result<Answer, ClientError> {
+        match self.redirects_max {
+            0 => self.client.get(url).await,
+            max => self.client.get_following(url, max).await,
         }
     }
 
