@@ -69,9 +69,9 @@ fn pong(mut ring: IoUring, there: Fd, rounds: usize) -> io::Result<()> {
     for _ in 0..rounds {
         send_and_wait(&mut ring, Some(there))?;
     }
-    // The last answer waits for nothing.
+    // The last answer waits for nothing: nothing comes after it.
     push(&mut ring, there)?;
-    ring.submit_and_wait(1)?;
+    ring.submit()?;
     Ok(())
 }
 
