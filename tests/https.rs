@@ -112,6 +112,40 @@ fn a_stale_connection_is_forgiven_over_tls() {
     });
 }
 
+/// A body without a length ends with the server's goodbye; one that is cut off is no body.
+#[test]
+fn a_body_that_was_cut_off_is_an_error() {
+    let authority = Authority::new("ours");
+    let acceptor = authority.acceptor(&["localhost"], YEAR);
+    let client = trusting(&authority, ClientLimits::default());
+    corering::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "https://localhost:{}/",
+            listener.local_addr().unwrap().port()
+        );
+        let serving = spawn(async move {
+            for says_goodbye in [true, false] {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+                    .await
+                    .unwrap();
+                stream.flush().await.unwrap();
+                if says_goodbye {
+                    stream.close().await.unwrap();
+                }
+            }
+        });
+        assert_eq!(text(get(&client, &url).await.unwrap()).await, "half");
+        let error = get(&client, &url).await.unwrap().bytes(100).await;
+        assert!(matches!(error, Err(ClientError::Http(_))), "{error:?}");
+        serving.await.unwrap();
+    });
+}
+
 /// The error of a request to a server with this certificate.
 fn refused(server: &Server, client: &Client, host: &str) -> ClientError {
     let url = format!("https://{host}:{}/", server.port);
