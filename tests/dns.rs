@@ -371,6 +371,37 @@ fn the_machines_configuration_is_read() {
     });
 }
 
+/// What the first runtime's tasks had open is opened again.
+#[test]
+fn a_resolver_outlives_a_runtime() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        let mut runtime = corering::Runtime::new().unwrap();
+        let handle = runtime.handle();
+        runtime.block_on(async move {
+            let server = NameServer::start().await;
+            tell.send((server.address, handle)).unwrap();
+            corering::stopping().await;
+        });
+    });
+    let (address, handle) = told.recv().unwrap();
+    let resolver = resolver(&[address]);
+    for name in ["both.test", "long.test", "one.test", "both.test"] {
+        let again = resolver.clone();
+        corering::block_on(async move {
+            again.install();
+            lookup_host((name, 80)).await.unwrap();
+            for unknown in 0..3 {
+                let name = format!("none-{unknown}.{name}");
+                let error = again.lookup_host(&name, 80).await.unwrap_err();
+                assert!(matches!(error, LookupError::NotFound(_)), "{error:?}");
+            }
+        });
+    }
+    handle.stop();
+    serving.join().unwrap();
+}
+
 /// A resolver that is still installed, with a connection to its server, ends with its runtime.
 #[test]
 fn an_installed_resolver_ends_with_its_runtime() {
