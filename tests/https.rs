@@ -9,6 +9,7 @@ use corering::http::{Answer, Client, ClientError, ClientLimits};
 use corering::net::TcpListener;
 use corering::process::Command;
 use corering::spawn;
+use corering::time::{sleep, timeout};
 use corering::tls::pki_types::{CertificateDer, pem::PemObject};
 use corering::tls::{TlsConnector, rustls, rustls::RootCertStore};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -228,6 +229,44 @@ fn redirects_are_followed_within_their_limit() {
         // `get` shows it as it is.
         let answer = get(&client, &server.url("/hop/3")).await.unwrap();
         assert_eq!(answer.status(), 302);
+    });
+}
+
+/// A redirect's body that drips is not waited for.
+#[test]
+fn redirects_have_no_time_for_slow_bodies() {
+    const BYTES: usize = 500;
+    let client = Client::new(ClientLimits {
+        read_time: Duration::from_millis(200),
+        ..ClientLimits::default()
+    });
+    corering::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let serving = spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            let head =
+                format!("HTTP/1.1 302 Found\r\nlocation: /y\r\ncontent-length: {BYTES}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let dripping = spawn(async move {
+                let mut sent = 0;
+                while sent < BYTES && stream.write_all(b".").await.is_ok() {
+                    sent += 1;
+                    sleep(Duration::from_millis(20)).await;
+                }
+                sent
+            });
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+            dripping.await.unwrap()
+        });
+        let answer = timeout(Duration::from_secs(8), follow(&client, &url, 1)).await;
+        let answer = answer.expect("it does not read all").unwrap();
+        assert_eq!(text(answer).await, "ok");
+        assert!(serving.await.unwrap() < BYTES);
     });
 }
 

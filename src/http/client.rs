@@ -523,7 +523,9 @@ impl Answer {
             .content_length()
             .is_some_and(|len| len <= SKIPPED_BYTES_MAX)
         {
-            drop(self.bytes(SKIPPED_BYTES_MAX as usize).await);
+            let limit = self.read_time;
+            // For all of it, not for each piece: a body that drips would hold the redirect up.
+            drop(timeout(limit, self.bytes(SKIPPED_BYTES_MAX as usize)).await);
         }
     }
 
