@@ -10,8 +10,8 @@
 //! 1. A host has so many connections at most; who comes later waits, first come first served.
 //! 2. An idle connection may be closed by the server at the moment when it is used again. A request
 //!    that fails so is made once more, on a new connection, if it is idempotent or was not sent.
-//! 3. Every wait for the network has a limit, that for the address of a name the resolver's own; the
-//!    wait for a connection has one if it is given.
+//! 3. Every wait for the network has a limit, that for the address of a name the resolver's own;
+//!    the wait for a connection has one if it is given.
 
 use super::connect::{Connector, Origin, Sender, cure};
 use super::redirect;
