@@ -301,6 +301,30 @@ fn hosts_come_first_and_domains_are_searched() {
     });
 }
 
+/// A name of `hosts` is not asked for: neither its other family, nor the name in another domain.
+#[test]
+fn hosts_are_the_last_word() {
+    everywhere("hosts_are_the_last_word", || async {
+        let server = NameServer::start().await;
+        let resolver = Resolver::new(Config {
+            servers: vec![server.address],
+            search: vec!["lan.test".to_owned()],
+            hosts: "192.0.2.7 both.test host\n::1 six.test\n127.0.0.2 six.test\n".to_owned(),
+            ..Config::default()
+        });
+        let resolver = resolver.unwrap();
+        for name in ["Both.test", "both.test.", "host"] {
+            let found = resolver.lookup_host(name, 1).await.unwrap();
+            assert_eq!(found, ["192.0.2.7:1".parse().unwrap()], "{name}");
+        }
+        let found = resolver.lookup_host("six.test", 1).await.unwrap();
+        let both: [SocketAddr; 2] = ["[::1]:1", "127.0.0.2:1"].map(|text| text.parse().unwrap());
+        assert_eq!(found, both);
+        assert_eq!(server.asked[0].get(), 0);
+        settled(resolver, server).await;
+    });
+}
+
 #[test]
 fn dropped_lookups_leave_nothing_behind() {
     everywhere("dropped_lookups_leave_nothing_behind", || async {
@@ -345,6 +369,37 @@ fn the_machines_configuration_is_read() {
             Err(error) => assert!(error.to_string().contains("/etc/resolv.conf"), "{error}"),
         }
     });
+}
+
+/// What the first runtime's tasks had open is opened again.
+#[test]
+fn a_resolver_outlives_a_runtime() {
+    let (tell, told) = std::sync::mpsc::channel();
+    let serving = std::thread::spawn(move || {
+        let mut runtime = corering::Runtime::new().unwrap();
+        let handle = runtime.handle();
+        runtime.block_on(async move {
+            let server = NameServer::start().await;
+            tell.send((server.address, handle)).unwrap();
+            corering::stopping().await;
+        });
+    });
+    let (address, handle) = told.recv().unwrap();
+    let resolver = resolver(&[address]);
+    for name in ["both.test", "long.test", "one.test", "both.test"] {
+        let again = resolver.clone();
+        corering::block_on(async move {
+            again.install();
+            lookup_host((name, 80)).await.unwrap();
+            for unknown in 0..3 {
+                let name = format!("none-{unknown}.{name}");
+                let error = again.lookup_host(&name, 80).await.unwrap_err();
+                assert!(matches!(error, LookupError::NotFound(_)), "{error:?}");
+            }
+        });
+    }
+    handle.stop();
+    serving.join().unwrap();
 }
 
 /// A resolver that is still installed, with a connection to its server, ends with its runtime.

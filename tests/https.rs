@@ -9,6 +9,7 @@ use corering::http::{Answer, Client, ClientError, ClientLimits};
 use corering::net::TcpListener;
 use corering::process::Command;
 use corering::spawn;
+use corering::time::{sleep, timeout};
 use corering::tls::pki_types::{CertificateDer, pem::PemObject};
 use corering::tls::{TlsConnector, rustls, rustls::RootCertStore};
 use futures::{AsyncReadExt, AsyncWriteExt};
@@ -112,6 +113,40 @@ fn a_stale_connection_is_forgiven_over_tls() {
     });
 }
 
+/// A body without a length ends with the server's goodbye; one that is cut off is no body.
+#[test]
+fn a_body_that_was_cut_off_is_an_error() {
+    let authority = Authority::new("ours");
+    let acceptor = authority.acceptor(&["localhost"], YEAR);
+    let client = trusting(&authority, ClientLimits::default());
+    corering::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!(
+            "https://localhost:{}/",
+            listener.local_addr().unwrap().port()
+        );
+        let serving = spawn(async move {
+            for says_goodbye in [true, false] {
+                let (stream, _) = listener.accept().await.unwrap();
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream
+                    .write_all(b"HTTP/1.1 200 OK\r\n\r\nhalf")
+                    .await
+                    .unwrap();
+                stream.flush().await.unwrap();
+                if says_goodbye {
+                    stream.close().await.unwrap();
+                }
+            }
+        });
+        assert_eq!(text(get(&client, &url).await.unwrap()).await, "half");
+        let error = get(&client, &url).await.unwrap().bytes(100).await;
+        assert!(matches!(error, Err(ClientError::Http(_))), "{error:?}");
+        serving.await.unwrap();
+    });
+}
+
 /// The error of a request to a server with this certificate.
 fn refused(server: &Server, client: &Client, host: &str) -> ClientError {
     let url = format!("https://{host}:{}/", server.port);
@@ -194,6 +229,44 @@ fn redirects_are_followed_within_their_limit() {
         // `get` shows it as it is.
         let answer = get(&client, &server.url("/hop/3")).await.unwrap();
         assert_eq!(answer.status(), 302);
+    });
+}
+
+/// A redirect's body that drips is not waited for.
+#[test]
+fn redirects_have_no_time_for_slow_bodies() {
+    const BYTES: usize = 500;
+    let client = Client::new(ClientLimits {
+        read_time: Duration::from_millis(200),
+        ..ClientLimits::default()
+    });
+    corering::block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let serving = spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            let head =
+                format!("HTTP/1.1 302 Found\r\nlocation: /y\r\ncontent-length: {BYTES}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let dripping = spawn(async move {
+                let mut sent = 0;
+                while sent < BYTES && stream.write_all(b".").await.is_ok() {
+                    sent += 1;
+                    sleep(Duration::from_millis(20)).await;
+                }
+                sent
+            });
+            let (mut stream, _) = listener.accept().await.unwrap();
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer).await.unwrap();
+            dripping.await.unwrap()
+        });
+        let answer = timeout(Duration::from_secs(8), follow(&client, &url, 1)).await;
+        let answer = answer.expect("it does not read all").unwrap();
+        assert_eq!(text(answer).await, "ok");
+        assert!(serving.await.unwrap() < BYTES);
     });
 }
 

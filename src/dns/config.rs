@@ -9,7 +9,6 @@ use hickory_resolver::system_conf::parse_resolv_conf;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What a [`Resolver`](super::Resolver) is made of. It may be read once and given to every core.
@@ -38,7 +37,8 @@ pub struct Config {
     pub timeout: Duration,
     /// How often a question is asked that nobody answers. 2.
     pub attempts: usize,
-    /// Names that are known without asking: lines as in `/etc/hosts` (`hosts(5)`).
+    /// Names that are known without asking: lines as in `/etc/hosts` (`hosts(5)`). They are the
+    /// last word: nobody is asked for a name's other family, nor for the name in another domain.
     pub hosts: String,
     /// Answers that are kept, for as long as they are good. 1024.
     pub cache_size: usize,
@@ -108,8 +108,8 @@ impl Config {
         })
     }
 
-    /// The resolver's engine.
-    pub(super) fn build(self) -> io::Result<hickory_resolver::Resolver<Provider>> {
+    /// The resolver's engine, and what is known without it.
+    pub(super) fn build(self) -> io::Result<(hickory_resolver::Resolver<Provider>, Hosts)> {
         if self.servers.is_empty() {
             let what = "the resolver has no name server: give it one (Config::servers), or use \
                         Resolver::from_system";
@@ -136,13 +136,13 @@ impl Config {
         // The engine counts what comes after the first.
         options.attempts = self.attempts - 1;
         options.cache_size = self.cache_size as u64;
-        // It would read the file itself, and block.
+        // It would read the file itself, and block; and it asks for all that is not in it: the
+        // other family of a name, and before a short name that name in each domain.
         options.use_hosts_file = ResolveHosts::Never;
-        let mut engine = builder
+        let engine = builder
             .build()
             .map_err(|error| invalid(error.to_string()))?;
-        engine.set_hosts(Arc::new(hosts));
-        Ok(engine)
+        Ok((engine, hosts))
     }
 }
 

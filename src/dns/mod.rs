@@ -46,6 +46,9 @@ pub use error::LookupError;
 
 use crate::driver::Driver;
 use crate::driver::lookup::Lookup;
+use hickory_resolver::Hosts;
+use hickory_resolver::proto::op::Query;
+use hickory_resolver::proto::rr::{Name, RecordType};
 use provider::Provider;
 use std::fmt;
 use std::io;
@@ -74,6 +77,7 @@ pub struct Resolver {
 
 struct Inner {
     hickory: hickory_resolver::Resolver<Provider>,
+    hosts: Hosts,
     servers: Vec<SocketAddr>,
 }
 
@@ -84,8 +88,12 @@ impl Resolver {
     /// `InvalidInput` if there is no name server in it, or what it has is nonsense.
     pub fn new(config: Config) -> io::Result<Resolver> {
         let servers = config.servers.clone();
-        let hickory = config.build()?;
-        let inner = Rc::new(Inner { hickory, servers });
+        let (hickory, hosts) = config.build()?;
+        let inner = Rc::new(Inner {
+            hickory,
+            hosts,
+            servers,
+        });
         Ok(Resolver { inner })
     }
 
@@ -109,17 +117,13 @@ impl Resolver {
     /// # Cancel safety
     /// Dropping it loses nothing; the question is given up.
     pub async fn lookup_host(&self, name: &str, port: u16) -> Result<Vec<SocketAddr>, LookupError> {
-        let Inner { hickory, servers } = &*self.inner;
-        match hickory.lookup_ip(name).await {
-            Ok(found) => {
-                let found: Vec<IpAddr> = found.iter().collect();
-                let with_port = |ip| SocketAddr::new(ip, port);
-                match found.is_empty() {
-                    true => Err(LookupError::NoAddress(name.to_owned())),
-                    false => Ok(found.into_iter().map(with_port).collect()),
-                }
-            }
-            Err(error) => Err(LookupError::of(name, servers, error)),
+        let found = match self.inner.known(name) {
+            known if known.is_empty() => self.inner.ask(name).await?,
+            known => known,
+        };
+        match found.is_empty() {
+            true => Err(LookupError::NoAddress(name.to_owned())),
+            false => Ok(found.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
         }
     }
 
@@ -145,6 +149,32 @@ impl Resolver {
     /// Outside of a runtime.
     pub fn uninstall() {
         Driver::current().set_lookup(None);
+    }
+}
+
+impl Inner {
+    /// What stands in the lines of hosts.
+    fn known(&self, name: &str) -> Vec<IpAddr> {
+        let Ok(name) = Name::from_utf8(name) else {
+            return Vec::new();
+        };
+        let mut known = Vec::new();
+        for family in [RecordType::AAAA, RecordType::A] {
+            let query = Query::query(name.clone(), family);
+            if let Some(lines) = self.hosts.lookup_static_host(&query) {
+                let ips = lines.answers().iter().map(|line| line.data.ip_addr());
+                known.extend(ips.flatten());
+            }
+        }
+        known
+    }
+
+    /// What the name servers say, or have said.
+    async fn ask(&self, name: &str) -> Result<Vec<IpAddr>, LookupError> {
+        match self.hickory.lookup_ip(name).await {
+            Ok(found) => Ok(found.iter().collect()),
+            Err(error) => Err(LookupError::of(name, &self.servers, error)),
+        }
     }
 }
 

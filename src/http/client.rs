@@ -10,7 +10,8 @@
 //! 1. A host has so many connections at most; who comes later waits, first come first served.
 //! 2. An idle connection may be closed by the server at the moment when it is used again. A request
 //!    that fails so is made once more, on a new connection, if it is idempotent or was not sent.
-//! 3. Every wait for the network has a limit; the wait for a connection has one if it is given.
+//! 3. Every wait for the network has a limit, that for the address of a name the resolver's own;
+//!    the wait for a connection has one if it is given.
 
 use super::connect::{Connector, Origin, Sender, cure};
 use super::redirect;
@@ -43,7 +44,8 @@ pub struct ClientLimits {
     /// How long a request waits while all connections to its host are taken. `None`: as long as
     /// it takes.
     pub acquire_time: Option<Duration>,
-    /// To connect, for each address of the host; and for the TLS handshake. 10 s.
+    /// To connect, for each address of the host; and for the TLS handshake. 10 s. The lookup of
+    /// the host's name has its resolver's limit.
     pub connect_time: Duration,
     /// From the request to the head of the answer, and from one piece of its body to the next.
     /// 30 s.
@@ -206,7 +208,8 @@ impl Client {
         }
     }
 
-    /// Makes a request. Its URL stands in full (`http://host/path`); `Host` is added.
+    /// Makes a request. Its URL stands in full (`http://host/path`); `Host` is added. A user and a
+    /// password in it are not sent: who has them sets the header `Authorization`.
     ///
     /// An answer of any status is `Ok`.
     ///
@@ -520,7 +523,9 @@ impl Answer {
             .content_length()
             .is_some_and(|len| len <= SKIPPED_BYTES_MAX)
         {
-            drop(self.bytes(SKIPPED_BYTES_MAX as usize).await);
+            let limit = self.read_time;
+            // For all of it, not for each piece: a body that drips would hold the redirect up.
+            drop(timeout(limit, self.bytes(SKIPPED_BYTES_MAX as usize)).await);
         }
     }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::Uri;
 use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::http::uri::Authority;
 use hyper::rt::{Read, Write};
 use std::fmt;
 #[cfg(feature = "tls")]
@@ -25,7 +26,7 @@ pub(super) type Sender = SendRequest<Full<Bytes>>;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     is_tls: bool,
-    /// An IPv6 address without its brackets.
+    /// In small letters; an IPv6 address without its brackets.
     name: String,
     port: u16,
 }
@@ -55,9 +56,24 @@ impl Origin {
         let bare = host.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
         Ok(Origin {
             is_tls,
-            name: bare.unwrap_or(host).to_owned(),
-            port: authority.port_u16().unwrap_or(port),
+            name: bare.unwrap_or(host).to_ascii_lowercase(),
+            port: port_of(authority, url)?.unwrap_or(port),
         })
+    }
+}
+
+/// The port that stands in the URL. `Authority::port` takes one that is too large for none.
+fn port_of(authority: &Authority, url: &Uri) -> Result<Option<u16>, ClientError> {
+    let text = authority.as_str();
+    let text = text.rsplit_once('@').map_or(text, |(_, host)| host);
+    let behind = text.strip_prefix(authority.host()).unwrap_or(text);
+    match behind.strip_prefix(':') {
+        None if behind.is_empty() => Ok(None),
+        Some("") => Ok(None),
+        port => port.unwrap_or(behind).parse().map(Some).map_err(|_| {
+            let what = format!("{url} has a port that is none: write a number of at most 65535");
+            ClientError::Url(what)
+        }),
     }
 }
 
@@ -203,11 +219,26 @@ mod tests {
     fn connections_are_shared_by_scheme_host_and_port() {
         let plain = origin("http://host/a").unwrap();
         assert_eq!(plain, origin("http://user@host:80/b").unwrap());
+        assert_eq!(plain, origin("HTTP://Host:/").unwrap());
         assert_ne!(plain, origin("http://host:443/").unwrap());
+        assert_eq!(origin("http://[::1]/").unwrap().port, 80);
         assert_eq!(origin("http://[::1]:8080/").unwrap().name, "::1");
         for wrong in ["/path", "ftp://host/", "host:80"] {
             let error = origin(wrong).unwrap_err().to_string();
             assert!(error.contains("write http://host/path"), "{error}");
+        }
+    }
+
+    /// Nobody means another port by it, least of all that of the scheme.
+    #[test]
+    fn a_port_that_is_none_is_refused() {
+        for wrong in [
+            "http://host:65536/",
+            "http://me:1@[::1]:99999/",
+            "http://host:x/",
+        ] {
+            let error = origin(wrong).unwrap_err().to_string();
+            assert!(error.contains("at most 65535"), "{error}");
         }
     }
 

@@ -6,7 +6,20 @@ use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 
 /// What servers write into a `Location` although no URL has it. All of what is not ASCII, too.
-const STRAY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
+const STRAY: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// Brackets hold the address of a host, and nothing else.
+const STRAY_IN_PATH: &AsciiSet = &STRAY.add(b'[').add(b']');
 
 /// Where the answer to a GET sends its reader; `None` if nowhere.
 pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&[u8]> {
@@ -26,8 +39,8 @@ pub(super) fn target(from: &Uri, location: &[u8]) -> Result<Uri, String> {
     let nonsense = || format!("{from} redirects to {shown}, which is no URL");
     // The fragment is the reader's matter, and no URI of HTTP has one.
     let location = location.split(|byte| *byte == b'#').next();
-    let text = percent_encode(location.unwrap_or_default(), STRAY).to_string();
-    let base = from.to_string();
+    let text = tidied(location.unwrap_or_default());
+    let base = tidied(from.to_string().as_bytes());
     let base = UriAbsoluteStr::new(&base).map_err(|_| nonsense())?;
     let reference = UriReferenceStr::new(&text).map_err(|_| nonsense())?;
     let resolved = reference.resolve_against(base).to_string();
@@ -39,6 +52,26 @@ pub(super) fn target(from: &Uri, location: &[u8]) -> Result<Uri, String> {
         )),
         (_, Some("http" | "https")) if url.host().is_some_and(|host| !host.is_empty()) => Ok(url),
         _ => Err(nonsense()),
+    }
+}
+
+/// In the letters of a URL, those that only the engine of HTTP allows written in full.
+fn tidied(url: &[u8]) -> String {
+    let (host, path) = url.split_at(path_at(url));
+    let host = percent_encode(host, STRAY);
+    format!("{host}{}", percent_encode(path, STRAY_IN_PATH))
+}
+
+/// Behind scheme and host, where they stand there.
+fn path_at(url: &[u8]) -> usize {
+    let is_path = |byte: &u8| b"/?".contains(byte);
+    let is_scheme = |text: &[u8]| text.ends_with(b":") && !text.iter().any(is_path);
+    match url.windows(2).position(|two| two == b"//") {
+        Some(at) if at == 0 || is_scheme(&url[..at]) => {
+            let host = &url[at + 2..];
+            at + 2 + host.iter().position(is_path).unwrap_or(host.len())
+        }
+        _ => 0,
     }
 }
 
@@ -66,11 +99,22 @@ mod tests {
             ("#e", "http://a:8080/b/c?d"),
             ("/a b/ü%20", "http://a:8080/a%20b/%C3%BC%20"),
             ("http://[::1]:1/", "http://[::1]:1/"),
+            ("//[::1]?a[b]", "http://[::1]/?a%5Bb%5D"),
+            (
+                "/a[1]?b[]={c|d}^`",
+                "http://a:8080/a%5B1%5D?b%5B%5D=%7Bc%7Cd%7D%5E%60",
+            ),
+            ("?to=http://[e]", "http://a:8080/b/c?to=http://%5Be%5D"),
         ] {
             assert_eq!(to(from, location).as_deref(), Ok(url), "{location:?}");
         }
         assert_eq!(to("http://a", "b").unwrap(), "http://a/b");
         assert_eq!(to("https://a/", "//b/").unwrap(), "https://b/");
+        // What the URL of the request may have.
+        assert_eq!(
+            to("http://[::1]/{a|b}[1]?\u{fc}", "c").unwrap(),
+            "http://[::1]/c"
+        );
     }
 
     #[test]
