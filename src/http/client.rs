@@ -13,7 +13,7 @@
 //! 3. Every wait for the network has a limit, that for the address of a name the resolver's own;
 //!    the wait for a connection has one if it is given.
 
-use super::connect::{Connector, Origin, Sender, cure};
+use super::connect::{Connector, Origin, Sender, cure, shown};
 use super::redirect;
 use crate::sync::{OwnedPermit, Semaphore};
 use crate::time::{Elapsed, Instant, timeout};
@@ -202,7 +202,8 @@ impl Client {
         match redirect::location(answer.status, &answer.headers) {
             None => Ok(answer),
             Some(location) => Err(ClientError::Redirect(format!(
-                "{url} redirects more than {redirects_max} times, at last to {}",
+                "{} redirects more than {redirects_max} times, at last to {}",
+                shown(url),
                 String::from_utf8_lossy(location).escape_debug()
             ))),
         }

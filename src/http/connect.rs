@@ -46,7 +46,8 @@ impl Origin {
             Some("http") => (false, 80),
             Some("https") if cfg!(feature = "tls") => (true, 443),
             Some("https") => {
-                let what = format!("{url} needs TLS: build corering with the feature `tls`");
+                let cure = "build corering with the feature `tls`";
+                let what = format!("{} needs TLS: {cure}", shown(url));
                 return Err(ClientError::Url(what));
             }
             _ => return Err(no_url(url)),
@@ -62,6 +63,16 @@ impl Origin {
     }
 }
 
+/// A URL as messages show it: without the user and the password that it may have.
+pub(super) fn shown(url: &Uri) -> String {
+    let full = url.to_string();
+    let authority = url.authority().map_or("", Authority::as_str);
+    match authority.rsplit_once('@') {
+        Some((user, _)) => full.replacen(&format!("{user}@"), "", 1),
+        None => full,
+    }
+}
+
 /// The port that stands in the URL. `Authority::port` takes one that is too large for none.
 fn port_of(authority: &Authority, url: &Uri) -> Result<Option<u16>, ClientError> {
     let text = authority.as_str();
@@ -71,8 +82,8 @@ fn port_of(authority: &Authority, url: &Uri) -> Result<Option<u16>, ClientError>
         None if behind.is_empty() => Ok(None),
         Some("") => Ok(None),
         port => port.unwrap_or(behind).parse().map(Some).map_err(|_| {
-            let what = format!("{url} has a port that is none: write a number of at most 65535");
-            ClientError::Url(what)
+            let cure = "write a number of at most 65535";
+            ClientError::Url(format!("{} has a port that is none: {cure}", shown(url)))
         }),
     }
 }
@@ -82,8 +93,10 @@ fn no_url(url: &Uri) -> ClientError {
         true => "http://host/path or https://host/path",
         false => "http://host/path",
     };
-    let what = format!("{url} is no URL that this client can ask for: write {forms}");
-    ClientError::Url(what)
+    let url = shown(url);
+    ClientError::Url(format!(
+        "{url} is no URL that this client can ask for: write {forms}"
+    ))
 }
 
 /// How the connections of a client are made.
@@ -213,6 +226,18 @@ mod tests {
 
     fn origin(url: &str) -> Result<Origin, ClientError> {
         Origin::of(&url.parse().expect("a URI"))
+    }
+
+    #[test]
+    fn messages_show_no_password() {
+        for url in [
+            "ftp://me:secret@host/a@b",
+            "http://me:secret@host:99999/a@b",
+        ] {
+            let text = origin(url).expect_err("refused").to_string();
+            assert!(text.contains("host") && text.contains("/a@b"), "{text}");
+            assert!(!text.contains("secret") && !text.contains("me"), "{text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Where a redirect leads: RFC 9110, section 15.4, for requests that only read.
 
+use super::connect::shown;
 use hyper::header::{HeaderMap, LOCATION};
 use hyper::{StatusCode, Uri};
 use iri_string::types::{UriAbsoluteStr, UriReferenceStr};
@@ -35,8 +36,9 @@ pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<&[u8]>
 /// # Errors
 /// Why it is not gone to: in words that name it, safe to show.
 pub(super) fn target(from: &Uri, location: &[u8]) -> Result<Uri, String> {
-    let shown = String::from_utf8_lossy(location).escape_debug().to_string();
-    let nonsense = || format!("{from} redirects to {shown}, which is no URL");
+    let (asked, to) = (shown(from), String::from_utf8_lossy(location));
+    let to = to.escape_debug().to_string();
+    let nonsense = || format!("{asked} redirects to {to}, which is no URL");
     // The fragment is the reader's matter, and no URI of HTTP has one.
     let location = location.split(|byte| *byte == b'#').next();
     let text = tidied(location.unwrap_or_default());
@@ -47,7 +49,7 @@ pub(super) fn target(from: &Uri, location: &[u8]) -> Result<Uri, String> {
     let url: Uri = resolved.parse().map_err(|_| nonsense())?;
     match (from.scheme_str(), url.scheme_str()) {
         (Some("https"), Some("http")) => Err(format!(
-            "{from} redirects to {shown}: nothing leads from https:// to http://, where anybody \
+            "{asked} redirects to {to}: nothing leads from https:// to http://, where anybody \
              could change it; ask for that URL itself if it may be so"
         )),
         (_, Some("http" | "https")) if url.host().is_some_and(|host| !host.is_empty()) => Ok(url),
