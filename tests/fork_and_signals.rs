@@ -12,9 +12,12 @@ mod harness;
 use corering::task::JoinSet;
 use corering::time::{Instant, MissedTickBehavior, interval, sleep};
 use corering::{Runtime, spawn};
+use futures::AsyncReadExt;
 use harness::{Case, Census, panic_of, seccomp};
-use std::future::pending;
+use std::future::{Future, pending};
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -111,6 +114,27 @@ fn e13_fork_child_touches_the_runtime() {
             work(100).await;
         });
         assert_eq!(runtime.metrics().stale_completions, 0);
+    });
+}
+
+/// What a child writes does not go past the ring that it must not use.
+#[test]
+fn e13_fork_child_writes_nothing() {
+    Case::new("e13_fork_child_writes_nothing").run(|| {
+        runtime(1).block_on(async {
+            let (mut ours, mut theirs) = harness::net::pair().await;
+            let code = forked(|| {
+                let mut write = pin!(ours.write_all(&[b'x'; 100_000]));
+                let polled = write.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+                i32::from(polled.is_ready())
+            });
+            assert_eq!(code, 0, "it waits for a loop that does not run there");
+            ours.write_all(b"y").await.expect("written");
+            drop(ours);
+            let mut all = Vec::new();
+            theirs.read_to_end(&mut all).await.expect("read");
+            assert_eq!(all.len(), 1, "what came: {:?}", &all[..all.len().min(10)]);
+        });
     });
 }
 

@@ -12,11 +12,14 @@ mod harness;
 use corering::net::{TcpListener, TcpSocket, TcpStream};
 use corering::time::{sleep, timeout};
 use corering::{Runtime, spawn};
-use futures::StreamExt;
+use futures::{AsyncWrite, StreamExt};
 use harness::net::{half, listener, pair, pair_of, reset, small_pair};
 use harness::{Case, Census, Rng, check_coded, coded_bytes};
+use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
 const MS: Duration = Duration::from_millis(1);
@@ -428,5 +431,70 @@ fn d04_a_listener_leaves_with_its_connections() {
         let late = std::net::TcpStream::connect(address).expect("still listening");
         let (_stream, peer) = std_listener.accept().expect("the standard library accepts");
         assert_eq!(peer, late.local_addr().expect("connected"));
+    });
+}
+
+/// What has failed once fails again, whatever way the bytes took.
+#[test]
+fn g04_the_error_of_a_large_write_stays() {
+    Case::new("g04_the_error_of_a_large_write_stays").run(|| {
+        runtime().block_on(async {
+            let (mut ours, theirs) = half().await;
+            reset(theirs);
+            sleep(2 * MS).await;
+            let error = ours.write_all(&[7; 100_000]).await.expect_err("reset");
+            for len in [1, 100_000] {
+                let again = ours.write_all(&vec![7; len]).await.expect_err("reset");
+                assert_eq!(again.raw_os_error(), error.raw_os_error(), "{len} bytes");
+            }
+        });
+    });
+}
+
+/// Pieces without a byte in them are no reason to write nothing, however many there are.
+#[test]
+fn g02_empty_pieces_before_a_large_one() {
+    Case::new("g02_empty_pieces_before_a_large_one").run(|| {
+        runtime().block_on(async {
+            let (mut ours, _theirs) = pair().await;
+            let large = [7; 100_000];
+            let mut pieces = vec![IoSlice::new(&[]); 2_000];
+            pieces.push(IoSlice::new(&large));
+            assert!(ours.write_vectored(&pieces).await.expect("written") > 0);
+        });
+    });
+}
+
+/// A reader that keeps up does not keep the writer's core from everything else.
+#[test]
+fn f05_large_writes_take_turns() {
+    const TURN_BYTES_MAX: usize = 2 << 20;
+    Case::new("f05_large_writes_take_turns").run(|| {
+        runtime().block_on(async {
+            let (mut ours, mut theirs) = half().await;
+            let reader = std::thread::spawn(move || {
+                std::io::copy(&mut theirs, &mut std::io::sink()).expect("read")
+            });
+            let bytes = vec![7; 64 << 20];
+            let mut all = 0;
+            for _ in 0..20 {
+                let taken = poll_fn(|cx| {
+                    let mut taken = 0;
+                    while taken <= TURN_BYTES_MAX {
+                        match Pin::new(&mut ours).poll_write(cx, &bytes) {
+                            Poll::Ready(n) => taken += n.expect("written"),
+                            Poll::Pending => break,
+                        }
+                    }
+                    Poll::Ready(taken)
+                });
+                let taken = taken.await;
+                assert!(taken <= TURN_BYTES_MAX, "{taken} bytes at once");
+                all += taken as u64;
+                sleep(MS).await;
+            }
+            ours.shutdown(Shutdown::Write).await.expect("shut down");
+            assert_eq!(reader.join().expect("it has read"), all);
+        });
     });
 }

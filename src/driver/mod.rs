@@ -367,6 +367,18 @@ impl Driver {
         state.closing || state.kernel.is_none()
     }
 
+    /// Whether this process is a child of the one that the ring belongs to.
+    pub(crate) fn is_forked(&self) -> bool {
+        let state = self.0.state.borrow();
+        state.kernel.as_ref().is_some_and(Kernel::is_forked)
+    }
+
+    /// How often the kernel was entered: once a turn of the loop, at the least.
+    pub(crate) fn turn_number(&self) -> u64 {
+        let state = self.0.state.borrow();
+        state.kernel.as_ref().map_or(0, |kernel| kernel.counts().1)
+    }
+
     /// How many operations the kernel still owes a last completion.
     pub(crate) fn in_flight(&self) -> usize {
         self.0.state.borrow().slots.in_flight()

@@ -26,6 +26,10 @@ const LINGER_MAX: Duration = Duration::from_secs(30);
 /// From how many bytes on a write does not take the queue, where it may choose. At 16 KiB both cost
 /// the same; at 128 KiB the copy costs a third more.
 const THROUGH_BYTES_MIN: usize = 32 * 1024;
+/// How many bytes of a stream do so within one turn of the loop; what follows takes the queue, for
+/// whose room the writer waits. Where the reader keeps up, the kernel alone would take any number
+/// at once, and nobody else would have a turn.
+const THROUGH_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Sender {
@@ -35,6 +39,15 @@ pub(super) struct Sender {
     torn: Cell<bool>,
     /// The write side was shut down here.
     shut: bool,
+    through: Cell<Through>,
+}
+
+/// How many bytes have gone past the queue, in which turn of the loop.
+#[derive(Clone, Copy, Debug, Default)]
+struct Through {
+    /// The last digits of its number.
+    turn: u32,
+    bytes: u32,
 }
 
 /// A send was dropped before it had completed, so any part of its bytes may have been sent. Every
@@ -72,6 +85,7 @@ impl Sender {
             queue,
             torn: Cell::new(false),
             shut: false,
+            through: Cell::default(),
         }
     }
 
@@ -112,13 +126,8 @@ impl Sender {
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if len >= THROUGH_BYTES_MIN && self.queue().has_sent_all() {
-            match sys::send_now(&self.fd, pieces) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                sent => return Poll::Ready(sent),
-            }
+        if let Some(sent) = self.send_through(pieces) {
+            return Poll::Ready(sent);
         }
         let mut taken = 0;
         for piece in pieces.iter().filter(|piece| !piece.is_empty()) {
@@ -129,6 +138,36 @@ impl Sender {
             }
         }
         Poll::Ready(Ok(taken))
+    }
+
+    /// Gives the kernel what is large, if nothing waits before it; `None` where it is to take the
+    /// queue, all of it.
+    fn send_through(&self, pieces: &[io::IoSlice<'_>]) -> Option<io::Result<usize>> {
+        let len: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if len < THROUGH_BYTES_MIN || !self.queue().has_sent_all() {
+            return None;
+        }
+        let turn = self.fd.driver().turn_number() as u32;
+        let before = self.through.get();
+        let before = if before.turn == turn { before.bytes } else { 0 };
+        let room = THROUGH_BYTES_MAX - before as usize;
+        let sent = match len <= room {
+            true => sys::send_now(&self.fd, pieces),
+            false if room == 0 => return None,
+            false => sys::send_now(&self.fd, &beginning(pieces, room)),
+        };
+        match &sent {
+            // Nothing but empty pieces among those that the kernel takes at once.
+            Ok(0) => return None,
+            Ok(n) => {
+                let bytes = before + *n as u32;
+                self.through.set(Through { turn, bytes });
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
+            Err(error) => self.queue().fail(error),
+        }
+        Some(sent)
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -236,6 +275,18 @@ impl Sender {
     pub(super) fn release(mut self) {
         drop(self.queue.take().map(SendQueue::release));
     }
+}
+
+/// The first `len` bytes of the pieces, which are more.
+fn beginning<'a>(pieces: &'a [io::IoSlice<'_>], len: usize) -> Vec<io::IoSlice<'a>> {
+    let mut left = len;
+    let pieces = pieces.iter().filter(|piece| !piece.is_empty());
+    let pieces = pieces.map(|piece| {
+        let n = piece.len().min(left);
+        left -= n;
+        io::IoSlice::new(&piece[..n])
+    });
+    pieces.take_while(|piece| !piece.is_empty()).collect()
 }
 
 impl Drop for Sender {

@@ -24,7 +24,8 @@ use std::time::Duration;
 ///
 /// Reading keeps one multishot receive with the kernel, into the core's shared buffers, so an
 /// idle connection holds none. Writing copies into a queue that empties itself, whether or not
-/// anybody waits. See [the module](super) for the three faces of a stream.
+/// anybody waits; 32 KiB and more go straight to the kernel where nothing waits before them. See
+/// [the module](super) for the three faces of a stream.
 ///
 /// ```no_run
 /// use corering::net::TcpStream;

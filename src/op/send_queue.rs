@@ -191,10 +191,16 @@ impl SendQueue {
         !self.state.borrow().busy
     }
 
-    /// Whether what is sent now would stand behind everything that was accepted.
+    /// Whether what is sent now, past the queue, would stand behind everything that was accepted.
     pub(crate) fn has_sent_all(&self) -> bool {
         let state = self.state.borrow();
-        !state.busy && state.failed.is_none() && !self.fd.driver().is_closed()
+        let driver = self.fd.driver();
+        !state.busy && state.failed.is_none() && !driver.is_closed() && !driver.is_forked()
+    }
+
+    /// What was sent past the queue, which is idle, has failed: so does what comes later.
+    pub(crate) fn fail(&self, error: &io::Error) {
+        self.state.borrow_mut().fail(Failure::of_error(error));
     }
 
     /// Shuts the write side down as soon as everything is sent.

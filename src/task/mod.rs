@@ -5,7 +5,8 @@
 //!    are touched by the owner thread only, so they need not be `Send`.
 //! 2. A waker may go anywhere. It can be cloned, woken and dropped on any thread, also long after
 //!    the executor is gone; then it does nothing.
-//! 3. One allocation a task: header, then the future, whose place the output takes later.
+//! 3. One block of memory a task: header, then the future, whose place the output takes later. It
+//!    is allocated, or one that an ended task has left behind (`blocks`).
 //! 4. A wake on the owner core is a flag and a queue push, without atomics. Any other wake goes
 //!    through the inbox and then ends the loop's sleep. Neither ever waits for anybody.
 //! 5. User code (poll, destructors, foreign wakers) runs with no borrow of ours held, and what it
