@@ -384,3 +384,26 @@ fn restricted_runtimes_come_and_go() {
         census.assert_same();
     });
 }
+
+/// What is large is sent by a plain call elsewhere; here that would be a way around the list.
+#[test]
+fn large_writes_are_no_way_around() {
+    Case::new("large_writes_are_no_way_around").run(|| {
+        use std::io::Read;
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().expect("made");
+        theirs.set_nonblocking(true).expect("set");
+        runtime(Restrict::read_files()).block_on(async {
+            let mut ours = corering::net::UnixStream::from_std(ours).expect("taken over");
+            let written = async {
+                ours.write_all(&[7; 100_000]).await?;
+                ours.flush().await
+            };
+            assert_refused(written.await, "`send`", "net()");
+        });
+        let error = theirs.read(&mut [0; 8]).map_err(|error| error.kind());
+        assert!(
+            matches!(error, Ok(0) | Err(ErrorKind::WouldBlock)),
+            "{error:?}"
+        );
+    });
+}

@@ -367,10 +367,14 @@ impl Driver {
         state.closing || state.kernel.is_none()
     }
 
-    /// Whether this process is a child of the one that the ring belongs to.
-    pub(crate) fn is_forked(&self) -> bool {
+    /// Whether a plain system call may send what the ring would send now: the runtime has not
+    /// ended, this is not a child of its process, and no restriction holds.
+    pub(crate) fn may_send_past_the_ring(&self) -> bool {
         let state = self.0.state.borrow();
-        state.kernel.as_ref().is_some_and(Kernel::is_forked)
+        let is_ours = |kernel: &Kernel| !kernel.is_forked();
+        !state.closing
+            && state.kernel.as_ref().is_some_and(is_ours)
+            && self.0.config.restrict.is_none()
     }
 
     /// How often the kernel was entered: once a turn of the loop, at the least.

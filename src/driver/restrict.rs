@@ -19,9 +19,8 @@ use std::ops::{BitOr, BitOrAssign};
 /// A set is a list of io_uring's operations, and no more than that. It does not look at arguments:
 /// [`read_files`](Restrict::read_files) leaves out the write, but an open may still create or
 /// truncate. It does not cover plain system calls either, of which the runtime makes a few
-/// (`socket`, `bind`, `setsockopt`, `sendmsg` for large writes, `fchmod`, reading a directory);
-/// those are a seccomp filter's matter. The two belong together: a filter sees no operation of a
-/// ring.
+/// (`socket`, `bind`, `setsockopt`, `fchmod`, reading a directory); those are a seccomp filter's
+/// matter. The two belong together: a filter sees no operation of a ring.
 ///
 /// ```
 /// use corering::{Restrict, Runtime};

@@ -163,8 +163,7 @@ impl Sender {
                 let bytes = before + *n as u32;
                 self.through.set(Through { turn, bytes });
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return None,
+            Err(error) if goes_by_the_ring(error) => return None,
             Err(error) => self.queue().fail(error),
         }
         Some(sent)
@@ -297,6 +296,16 @@ impl Drop for Sender {
             let _ = sys::sock(&self.fd).set_tcp_user_timeout(Some(LINGER_MAX));
         }
     }
+}
+
+/// Whether a plain call that did not send says nothing of the connection: there was no room, or a
+/// filter of system calls lets only the ring send.
+fn goes_by_the_ring(error: &io::Error) -> bool {
+    use io::ErrorKind::{Interrupted, PermissionDenied, Unsupported, WouldBlock};
+    matches!(
+        error.kind(),
+        WouldBlock | Interrupted | PermissionDenied | Unsupported
+    )
 }
 
 /// A send of an owned buffer: behind the queue, then from the buffer itself. Written by hand,

@@ -194,8 +194,7 @@ impl SendQueue {
     /// Whether what is sent now, past the queue, would stand behind everything that was accepted.
     pub(crate) fn has_sent_all(&self) -> bool {
         let state = self.state.borrow();
-        let driver = self.fd.driver();
-        !state.busy && state.failed.is_none() && !driver.is_closed() && !driver.is_forked()
+        !state.busy && state.failed.is_none() && self.fd.driver().may_send_past_the_ring()
     }
 
     /// What was sent past the queue, which is idle, has failed: so does what comes later.
