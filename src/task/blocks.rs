@@ -38,11 +38,7 @@ impl Blocks {
     /// Memory for a task.
     #[inline]
     pub(super) fn take(&self, layout: Layout) -> NonNull<u8> {
-        if let Some(list) = self.list(layout)
-            && let Some(block) = NonNull::new(list.get())
-        {
-            // SAFETY: a block in a list is ours alone; `keep` has written its first word.
-            list.set(unsafe { block.cast::<*mut u8>().read() });
+        if let Some(block) = self.list(layout).and_then(pop) {
             self.kept_bytes.set(self.kept_bytes.get() - layout.size());
             return block;
         }
@@ -83,14 +79,21 @@ impl Drop for Blocks {
         for (words, list) in self.lists.iter().enumerate() {
             let layout = Layout::from_size_align(words * ALIGN, ALIGN)
                 .expect("the sizes are multiples of a word, and small");
-            while let Some(block) = NonNull::new(list.get()) {
-                // SAFETY: a block in a list is ours alone; `keep` has written its first word.
-                list.set(unsafe { block.cast::<*mut u8>().read() });
+            while let Some(block) = pop(list) {
                 // SAFETY: rule 1; the list does not have it anymore.
                 unsafe { release(block, layout) };
             }
         }
     }
+}
+
+/// Takes the newest block out of a list.
+#[inline]
+fn pop(list: &Cell<*mut u8>) -> Option<NonNull<u8>> {
+    let block = NonNull::new(list.get())?;
+    // SAFETY: a block in a list is ours alone; `keep` has written its first word.
+    list.set(unsafe { block.cast::<*mut u8>().read() });
+    Some(block)
 }
 
 fn allocate(layout: Layout) -> NonNull<u8> {

@@ -566,6 +566,15 @@ fn with_current<R>(f: impl FnOnce(Option<&Core>) -> R) -> R {
     f(unsafe { CURRENT.with(Cell::get).as_ref() })
 }
 
+/// Calls `f` with the thread's current executor if it is the one with this inbox; as
+/// [`with_current`] does.
+fn on_owner<R>(inbox: *const Inbox, f: impl FnOnce(&Core) -> R) -> Option<R> {
+    with_current(|core| {
+        core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), inbox))
+            .map(f)
+    })
+}
+
 /// Spawns on the current executor; gives the future back if there is none.
 #[track_caller]
 pub(super) fn spawn_on_current<F: Future + 'static>(future: F) -> Result<JoinHandle<F::Output>, F> {
@@ -582,10 +591,10 @@ pub(super) fn current_id() -> Option<Id> {
 
 /// The running task, if something is noted of it.
 pub(super) fn current_noted() -> Option<Id> {
-    let task = with_current(|core| core.and_then(|core| core.current.get()))?;
-    // SAFETY: a task whose code is running is live, which keeps it.
-    let header = unsafe { task.header() };
-    header.is(NOTED).then(|| header.id())
+    with_current(|core| {
+        let running = core?.running()?;
+        running.is(NOTED).then(|| running.id())
+    })
 }
 
 /// A task of the current executor that waits to be woken; gives the future back if there is none.
@@ -600,7 +609,7 @@ pub(super) fn rest_on_current<F: Future + 'static>(future: F) -> Result<JoinHand
 
 /// Whether the thread's current executor is the one with this inbox.
 pub(super) fn is_current(inbox: *const Inbox) -> bool {
-    with_current(|core| core.is_some_and(|core| Arc::as_ptr(&core.inbox) == inbox))
+    on_owner(inbox, |_core| ()).is_some()
 }
 
 /// The inbox of the thread's current executor.
@@ -616,20 +625,16 @@ pub(super) fn count_panic() {
 
 /// Queues the task if the thread's current executor is its own; false if it is not.
 pub(super) fn wake_local(task: RawTask) -> bool {
-    with_current(|core| {
-        // SAFETY: whoever wakes holds a reference.
-        let header = unsafe { task.header() };
-        let Some(core) = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), header.inbox()))
-        else {
-            return false;
-        };
+    // SAFETY: whoever wakes holds a reference.
+    let header = unsafe { task.header() };
+    let queued = on_owner(header.inbox(), |core| {
         if !header.is(QUEUED | DONE) {
             header.set(QUEUED);
             core.count(|stats| stats.local_wakes += 1);
             core.push_ready(task);
         }
-        true
-    })
+    });
+    queued.is_some()
 }
 
 /// Takes the memory of a task that is gone, and its reference of the inbox, for the next task;
@@ -638,11 +643,7 @@ pub(super) fn wake_local(task: RawTask) -> bool {
 /// # Safety
 /// As for [`Blocks::keep`].
 pub(super) unsafe fn take_back(block: NonNull<u8>, layout: Layout, inbox: NonNull<Inbox>) -> bool {
-    with_current(|core| {
-        let Some(core) = core.filter(|core| ptr::eq(Arc::as_ptr(&core.inbox), inbox.as_ptr()))
-        else {
-            return false;
-        };
+    let taken = on_owner(inbox.as_ptr(), |core| {
         // SAFETY: the caller's promise, word for word.
         unsafe { core.blocks.keep(block, layout) };
         match core.spare_inbox_refs.get() {
@@ -650,6 +651,6 @@ pub(super) unsafe fn take_back(block: NonNull<u8>, layout: Layout, inbox: NonNul
             SPARE_INBOX_REFS_MAX.. => unsafe { Arc::decrement_strong_count(inbox.as_ptr()) },
             spare => core.spare_inbox_refs.set(spare + 1),
         }
-        true
-    })
+    });
+    taken.is_some()
 }

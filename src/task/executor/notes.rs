@@ -6,7 +6,7 @@
 
 use super::{Core, Executor, with_current};
 use crate::task::info::{Note, Stall, TaskInfo, TaskPanic, TaskState, Wait};
-use crate::task::raw::{BUSY, DONE, NOTED, QUEUED, RawTask, drop_caught};
+use crate::task::raw::{BUSY, DONE, Header, NOTED, QUEUED, RawTask, drop_caught};
 use crate::task::{CancellationToken, Id, JoinError, JoinHandle};
 use crate::task::{waits, waker};
 use std::cell::RefMut;
@@ -107,9 +107,14 @@ impl Core {
         }
     }
 
-    pub(super) fn current_id(&self) -> Option<Id> {
+    /// The task whose code is running.
+    pub(super) fn running(&self) -> Option<&Header> {
         // SAFETY: what is current is running, so it is `LIVE`, which keeps it.
-        self.current.get().map(|task| unsafe { task.header() }.id())
+        self.current.get().map(|task| unsafe { task.header() })
+    }
+
+    pub(super) fn current_id(&self) -> Option<Id> {
+        self.running().map(Header::id)
     }
 
     /// The note of a live task, which gets one if it has none.
