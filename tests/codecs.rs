@@ -10,21 +10,14 @@
 
 mod harness;
 
-use corering::net::{TcpListener, TcpStream, UnixStream};
+use corering::net::UnixStream;
 use corering::spawn;
 use futures::{SinkExt, StreamExt, TryStreamExt};
+use harness::net::pair;
 use harness::{coded_bytes, everywhere};
 
 #[cfg(feature = "sim")]
 corering::follow_the_seed!();
-
-/// Both ends of a connection.
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it has one");
-    let (client, server) = futures::join!(TcpStream::connect(address), listener.accept());
-    (client.expect("connected"), server.expect("accepted").0)
-}
 
 /// Frames of many lengths, the last ones longer than what a core receives at once.
 fn frames() -> Vec<Vec<u8>> {

@@ -20,6 +20,7 @@ use corering::sim::{Faults, Sim};
 use corering::time::{sleep, timeout};
 use corering::{PollFd, Runtime, spawn};
 use futures::{FutureExt, StreamExt};
+use harness::net::pair;
 use harness::{Case, Rng};
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -167,13 +168,6 @@ fn files_say_the_same() {
 
 // ---------------------------------------------------------------------------------------------
 // Sockets
-
-async fn pair() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it has an address");
-    let (client, server) = futures::join!(TcpStream::connect(address), listener.accept());
-    (client.expect("connected"), server.expect("accepted").0)
-}
 
 /// One step of one end: what came of it, without counts that depend on the time.
 async fn socket_step(stream: &mut Option<TcpStream>, what: u64, pause: Duration) -> String {

@@ -1,11 +1,11 @@
 //! Where a case runs: on the real ring, or on a host of a simulation.
 
+pub(crate) use crate::harness::net::{listener, pair, pair_of};
 use crate::harness::{Case, Census, Rng};
 use corering::Metrics;
-use corering::net::{TcpListener, TcpStream};
+use corering::net::TcpStream;
 use corering::time::{sleep, timeout};
 use std::future::Future;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,25 +104,6 @@ macro_rules! both {
             }
         }
     )*};
-}
-
-/// A listener on a free port.
-pub(crate) async fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = listener.local_addr().expect("it has an address");
-    (listener, address)
-}
-
-/// Both ends of a connection.
-pub(crate) async fn pair() -> (TcpStream, TcpStream) {
-    let (listener, address) = listener().await;
-    pair_of(&listener, address).await
-}
-
-/// Both ends of one more connection of this listener.
-pub(crate) async fn pair_of(listener: &TcpListener, address: SocketAddr) -> (TcpStream, TcpStream) {
-    let (client, server) = futures::join!(TcpStream::connect(address), listener.accept());
-    (client.expect("connected"), server.expect("accepted").0)
 }
 
 /// Ends a connection with a reset.
