@@ -21,6 +21,7 @@ pub(crate) mod buf_ring;
 pub(crate) mod children;
 pub(crate) mod current;
 mod end;
+mod entry;
 pub(crate) mod fd;
 pub(crate) mod kernel;
 pub(crate) mod limits;
