@@ -23,6 +23,7 @@ pub(crate) mod current;
 mod end;
 mod entry;
 pub(crate) mod fd;
+mod inline;
 pub(crate) mod kernel;
 pub(crate) mod limits;
 pub(crate) mod lookup;
@@ -59,6 +60,7 @@ use self::buf_ring::{Group, Pool, PoolConfig};
 use self::current::EnterGuard;
 use self::end::Stop;
 use self::fd::Number;
+use self::inline::Inline;
 use self::kernel::{Kernel, Wait};
 use self::limits::Account;
 use self::operations::{Barred, Failure};
@@ -111,6 +113,8 @@ pub(crate) struct Config {
     pub(crate) zero_copy_bytes_max: u64,
     /// How long a core looks for something to do before it sleeps.
     pub(crate) spin_nanos: u64,
+    /// Whether quick file operations are plain system calls.
+    pub(crate) inline_files: bool,
     /// The only operations that the ring shall take.
     pub(crate) restrict: Option<Restrict>,
 }
@@ -130,6 +134,8 @@ struct Inner {
     heap_receives: Rc<Account>,
     zero_copy: Rc<Account>,
     config: Config,
+    /// Where the configuration asks for it, and nothing speaks against it.
+    inline: Option<Inline>,
     stop: Stop,
     /// Who looks names up, if not the machine's resolver.
     #[cfg(feature = "dns-hickory")]
@@ -216,6 +222,7 @@ pub(crate) struct DriverStats {
     pub(crate) zero_copy_bytes: u64,
     pub(crate) zero_copy_copied: u64,
     pub(crate) kernel_workers: [u32; 2],
+    pub(crate) inline_files: u64,
 }
 
 fn bump(counter: &Cell<u64>) {
@@ -312,6 +319,8 @@ impl Driver {
             bell_poll,
             silent: Silent::new(features.silent_send),
         };
+        let is_real = matches!(state.kernel, Some(Kernel::Ring(_)));
+        let is_inline = config.inline_files && config.restrict.is_none() && is_real;
         Driver(Rc::new(Inner {
             state: RefCell::new(state),
             pools: pools.map(RefCell::new),
@@ -322,6 +331,7 @@ impl Driver {
             heap_receives: Account::new(config.heap_receive_bytes_max),
             zero_copy: Account::new(config.zero_copy_bytes_max),
             config,
+            inline: is_inline.then(Inline::default),
             stop: Stop::default(),
             #[cfg(feature = "dns-hickory")]
             lookup: RefCell::default(),
@@ -440,6 +450,7 @@ impl Driver {
             zero_copy_bytes: self.0.zero_copy.bytes(),
             zero_copy_copied: self.0.zero_copy.refusals(),
             kernel_workers: self.0.config.workers,
+            inline_files: self.0.inline.as_ref().map_or(0, Inline::calls),
         }
     }
 }
@@ -452,6 +463,9 @@ impl Driver {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         self.admit(&entry, link.as_ref())?;
+        if let Some(inline) = &self.0.inline {
+            self.perform_inline(inline, &entry)?;
+        }
         let mut state = self.open_state()?;
         let token = state.slots.insert_single(waker, What::of(&entry));
         self.queue_op(&mut state, token, entry, link);
@@ -487,6 +501,17 @@ impl Driver {
         match barred(entry).or_else(|| link.and_then(barred)) {
             None => Ok(()),
             Some(answer) => Err(answer),
+        }
+    }
+
+    /// The completion of what was performed at once; otherwise it is the ring's.
+    fn perform_inline(&self, inline: &Inline, entry: &squeue::Entry) -> Result<(), Cqe> {
+        if !self.open_state()?.is_usable() {
+            return Ok(());
+        }
+        match inline.perform(entry, self.turn_number()) {
+            Some(result) => Err(Cqe::of_call(result)),
+            None => Ok(()),
         }
     }
 

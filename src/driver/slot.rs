@@ -57,6 +57,15 @@ impl Cqe {
         buffer_at: 0,
     };
 
+    /// What a plain system call came to: its result, or the negative number of its error.
+    pub(crate) fn of_call(result: i32) -> Cqe {
+        Cqe {
+            result,
+            flags: 0,
+            buffer_at: 0,
+        }
+    }
+
     /// Whether the same operation will complete again.
     pub(crate) fn more(self) -> bool {
         cqueue::more(self.flags)

@@ -90,6 +90,7 @@ impl Builder {
                 heap_receive_bytes_max: 64 << 20,
                 zero_copy_bytes_max: 64 << 20,
                 spin_nanos: 0,
+                inline_files: false,
                 restrict: None,
                 datagrams: datagrams(256, 64 * KIB),
             },
@@ -218,6 +219,32 @@ impl Builder {
     /// ```
     pub fn spin(mut self, time: Duration) -> Builder {
         self.core.driver.spin_nanos = time.min(Duration::from_secs(10)).as_nanos() as u64;
+        self
+    }
+
+    /// Whether small file operations are performed on the spot, by plain system calls, as long as
+    /// they are quick. Off by default: then the loop never waits for a disk.
+    ///
+    /// The kernel's ring gives the making of a file, and most file systems' buffered writes, to
+    /// worker threads, which costs more CPU time than the work itself. The price of this: such a
+    /// call may find the disk busy, or full of what is still to be written, and everything on this
+    /// core waits with it. After a call that took longer than 1 ms the ring is used, for ten times
+    /// as long as it took, and after 1 ms of such calls for the rest of the turn. So it is for
+    /// local disks and for work that bears a pause of that kind.
+    ///
+    /// On the spot: opening with `create` or `truncate`, writes with an offset up to 64 KiB,
+    /// closing, metadata of a path, making a directory, links, renaming. By the ring, always:
+    /// reads, syncing, removing, reserving, cutting off, and writes to files that were opened
+    /// `direct` or synchronous. It has no effect together with [`restrict`](Builder::restrict), or
+    /// in a simulation. [`Metrics::inline_files`](crate::Metrics) counts what was performed so.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), corering::BuildError> {
+    /// let runtime = corering::Runtime::builder().inline_files(true).build()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn inline_files(mut self, inline: bool) -> Builder {
+        self.core.driver.inline_files = inline;
         self
     }
 

@@ -84,6 +84,9 @@ pub struct Metrics {
     pub kernel_workers: [u32; 2],
     /// Accepts that were put off because no descriptor (or memory) was left.
     pub accept_backoffs: u64,
+    /// File operations that were performed on the spot; see
+    /// [`Builder::inline_files`](crate::Builder::inline_files).
+    pub inline_files: u64,
     /// Closes that reported an error nobody waited for.
     pub close_failed: u64,
     /// Panics in destructors of buffers and outputs whose future was gone.
@@ -141,6 +144,7 @@ impl Metrics {
             inbox_warnings: tasks.inbox_warnings,
             kernel_workers: ring.kernel_workers,
             accept_backoffs: ring.accept_backoffs,
+            inline_files: ring.inline_files,
             close_failed: ring.close_failed,
             destructor_panics: ring.destructor_panics,
         }

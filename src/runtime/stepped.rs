@@ -77,6 +77,7 @@ pub(crate) fn build(
             heap_receive_bytes_max: 64 << 20,
             zero_copy_bytes_max: 64 << 20,
             spin_nanos: 0,
+            inline_files: false,
             restrict: None,
         },
         budget_polls: sizes.budget_polls,

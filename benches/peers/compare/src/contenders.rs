@@ -97,6 +97,13 @@ pub(crate) const CONTENDERS: &[Contender] = &[
         "read-write",
         ECHOES,
     ),
+    variant(
+        "corering, inline files",
+        Kind::Own,
+        "peer-corering",
+        "inline-files",
+        &[Workload::Files, Workload::Download],
+    ),
     row("tokio current_thread", Kind::Peer, "peer-tokio"),
     variant(
         "tokio multi_thread",

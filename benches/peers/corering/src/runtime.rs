@@ -9,9 +9,13 @@ use peer::{Job, Stop};
 pub(crate) use corering::time::sleep;
 pub(crate) use corering::yield_now;
 
+/// The variant in which small file operations do not go by the ring.
+const INLINE_FILES: &str = "inline-files";
+
 pub(crate) fn block_on<F: Future>(job: &Job, future: F) -> Result<F::Output, Stop> {
     let builder = corering::Runtime::builder().spin(peer::tasks::spin(job).unwrap_or_default());
-    let mut runtime = builder.build().map_err(io::Error::from)?;
+    let inline = job.is_variant(INLINE_FILES)?;
+    let mut runtime = builder.inline_files(inline).build().map_err(io::Error::from)?;
     Ok(runtime.block_on(future))
 }
 
