@@ -564,8 +564,8 @@ impl Driver {
         self.0.state.borrow_mut().slots.stream_ended(token)
     }
 
-    pub(crate) fn stream_ready(&self, token: Token) -> usize {
-        self.0.state.borrow_mut().slots.stream_ready(token)
+    pub(crate) fn stream_has_ready(&self, token: Token) -> bool {
+        self.0.state.borrow_mut().slots.stream_has_ready(token)
     }
 
     /// Asks the kernel to cancel. Its answer proves nothing and is ignored.

@@ -30,6 +30,7 @@ use super::operations::Failure;
 use io_uring::{cqueue, squeue};
 use slab::Slab;
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::task::Waker;
 
 /// What the kernel said of an operation: the result (or a negative errno) and the flags.
@@ -90,19 +91,19 @@ impl Cqe {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
     index: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 impl Token {
     pub(crate) fn user_data(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+        u64::from(self.generation.get()) << 32 | u64::from(self.index)
     }
 
-    fn from_user_data(word: u64) -> Token {
-        Token {
+    fn from_user_data(word: u64) -> Option<Token> {
+        Some(Token {
             index: word as u32,
-            generation: (word >> 32) as u32,
-        }
+            generation: NonZeroU32::new((word >> 32) as u32)?,
+        })
     }
 }
 
@@ -139,24 +140,24 @@ pub(crate) trait Orphan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Limit {
     /// So many completions.
-    Items(usize),
+    Items(u32),
     /// So many bytes, as the sum of the results.
-    Bytes(usize),
+    Bytes(u32),
     /// So many bytes, where each completion counts as `least` bytes at the least: so there are
     /// never more than `bytes / least` of them either.
-    Messages { bytes: usize, least: usize },
+    Messages { bytes: u32, least: u32 },
 }
 
 impl Limit {
-    fn weight(self, cqe: Cqe) -> usize {
+    fn weight(self, cqe: Cqe) -> u32 {
         match self {
             Limit::Items(_) => 1,
-            Limit::Bytes(_) => cqe.result.max(0) as usize,
-            Limit::Messages { least, .. } => least.max(cqe.result.max(0) as usize),
+            Limit::Bytes(_) => cqe.result.max(0) as u32,
+            Limit::Messages { least, .. } => least.max(cqe.result.max(0) as u32),
         }
     }
 
-    fn max(self) -> usize {
+    fn max(self) -> u32 {
         match self {
             Limit::Items(max) | Limit::Bytes(max) | Limit::Messages { bytes: max, .. } => max,
         }
@@ -177,9 +178,9 @@ enum Life {
 
 struct Stream {
     waker: Option<Waker>,
-    ready: VecDeque<Cqe>,
+    ready: Queue,
     /// The sum of what stands in `ready`, in the unit of `limit`.
-    weight: usize,
+    weight: u32,
     limit: Limit,
     /// The kernel was asked to stop, because the reader has not kept up.
     stopping: bool,
@@ -188,10 +189,13 @@ struct Stream {
 }
 
 struct Slot {
-    generation: u32,
+    generation: NonZeroU32,
     what: What,
     life: Life,
 }
+
+/// An idle connection has one: it shall not take more than a line of the processor's cache.
+const _: () = assert!(size_of::<Slot>() <= 64);
 
 /// What was asked of the kernel, for people who want to know what a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,7 +255,9 @@ pub(crate) enum Dropped {
 /// All operations of one driver.
 pub(crate) struct Slots {
     slots: Slab<Slot>,
-    generation: u32,
+    unread: Unread,
+    /// Of the newest operation.
+    generation: NonZeroU32,
     /// A waker that was replaced: the caller takes it out and drops it after the borrow (rule 5),
     /// because its destructor may be the program's own, and submit.
     replaced: Option<Waker>,
@@ -263,7 +269,8 @@ impl Slots {
     pub(crate) fn new() -> Slots {
         Slots {
             slots: Slab::new(),
-            generation: 0,
+            unread: Unread::default(),
+            generation: NonZeroU32::MIN,
             replaced: None,
             in_flight: 0,
         }
@@ -280,7 +287,7 @@ impl Slots {
     pub(crate) fn insert_stream(&mut self, waker: Waker, limit: Limit, what: What) -> Token {
         let stream = Stream {
             waker: Some(waker),
-            ready: VecDeque::new(),
+            ready: Queue::EMPTY,
             weight: 0,
             limit,
             stopping: false,
@@ -294,7 +301,7 @@ impl Slots {
     }
 
     fn insert(&mut self, life: Life, what: What) -> Token {
-        self.generation = self.generation.wrapping_add(1).max(1);
+        self.generation = self.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.in_flight += 1;
         let generation = self.generation;
         let index = self.slots.insert(Slot {
@@ -307,8 +314,7 @@ impl Slots {
     }
 
     fn slot(&mut self, token: Token) -> Option<&mut Slot> {
-        let slot = self.slots.get_mut(token.index as usize)?;
-        (cfg!(break_generation) || slot.generation == token.generation).then_some(slot)
+        find(&mut self.slots, token)
     }
 
     /// Whether the operation of this name is still in its slot.
@@ -322,8 +328,10 @@ impl Slots {
 
     /// Takes in one completion.
     pub(crate) fn complete(&mut self, user_data: u64, cqe: Cqe) -> Effect {
-        let token = Token::from_user_data(user_data);
-        let Some(slot) = self.slot(token) else {
+        let Some(token) = Token::from_user_data(user_data) else {
+            return Effect::Stale;
+        };
+        let Some(slot) = find(&mut self.slots, token) else {
             return Effect::Stale;
         };
         let effect = match &mut slot.life {
@@ -334,7 +342,7 @@ impl Slots {
                 waker.map_or(Effect::None, Effect::Wake)
             }
             Life::Stream(stream) if stream.ended => return Effect::Stale,
-            Life::Stream(stream) => stream.take_in(token, cqe),
+            Life::Stream(stream) => stream.take_in(token, cqe, &mut self.unread),
             Life::Orphan(_) => match std::mem::replace(&mut slot.life, Life::Acting) {
                 Life::Orphan(orphan) => Effect::Act(token, orphan),
                 _ => unreachable!("matched as an orphan one line above"),
@@ -377,8 +385,8 @@ impl Slots {
 
     /// The next completion of a multishot operation.
     pub(crate) fn poll_stream(&mut self, token: Token, waker: &Waker) -> Next {
-        let stream = self.stream(token);
-        match stream.ready.pop_front() {
+        let stream = stream_of(&mut self.slots, token);
+        match self.unread.pop(&mut stream.ready) {
             Some(cqe) => {
                 stream.weight -= stream.limit.weight(cqe);
                 Next::Item(cqe)
@@ -388,37 +396,25 @@ impl Slots {
                 Next::Ended
             }
             None => {
-                let replaced = store(&mut stream.waker, waker);
-                self.replaced = replaced;
+                self.replaced = store(&mut stream.waker, waker);
                 Next::Pending
             }
         }
     }
 
-    fn stream(&mut self, token: Token) -> &mut Stream {
-        let slot = self
-            .slot(token)
-            .expect("a stream's slot lives until it ended or was dropped");
-        match &mut slot.life {
-            Life::Stream(stream) => stream,
-            _ => unreachable!("a multishot operation streams until it is dropped"),
-        }
-    }
-
     /// Whether the last completion of this multishot operation has come.
     pub(crate) fn stream_ended(&mut self, token: Token) -> bool {
-        self.stream(token).ended
+        stream_of(&mut self.slots, token).ended
     }
 
-    /// How many completions of this multishot operation wait to be read.
-    pub(crate) fn stream_ready(&mut self, token: Token) -> usize {
-        self.stream(token).ready.len()
+    /// Whether completions of this multishot operation wait to be read.
+    pub(crate) fn stream_has_ready(&mut self, token: Token) -> bool {
+        !stream_of(&mut self.slots, token).ready.is_empty()
     }
 
     /// The future of this operation is gone: the slot takes what the kernel may still use.
     pub(crate) fn orphan(&mut self, token: Token, orphan: Box<dyn Orphan>) -> Dropped {
-        let slot = self
-            .slot(token)
+        let slot = find(&mut self.slots, token)
             .expect("a future's slot lives until it is polled or dropped");
         match &mut slot.life {
             Life::Single { waker } => {
@@ -433,7 +429,7 @@ impl Slots {
                 Dropped::Complete(orphan, unread)
             }
             Life::Stream(stream) => {
-                let unread = std::mem::take(&mut stream.ready);
+                let unread = self.unread.take(&mut stream.ready);
                 let replaced = stream.waker.take();
                 if stream.ended {
                     self.replaced = replaced;
@@ -509,10 +505,23 @@ impl Slots {
     }
 }
 
+fn find(slots: &mut Slab<Slot>, token: Token) -> Option<&mut Slot> {
+    let slot = slots.get_mut(token.index as usize)?;
+    (cfg!(break_generation) || slot.generation == token.generation).then_some(slot)
+}
+
+fn stream_of(slots: &mut Slab<Slot>, token: Token) -> &mut Stream {
+    let slot = find(slots, token).expect("a stream's slot lives until it ended or was dropped");
+    match &mut slot.life {
+        Life::Stream(stream) => stream,
+        _ => unreachable!("a multishot operation streams until it is dropped"),
+    }
+}
+
 impl Stream {
-    fn take_in(&mut self, token: Token, cqe: Cqe) -> Effect {
+    fn take_in(&mut self, token: Token, cqe: Cqe, unread: &mut Unread) -> Effect {
         self.weight += self.limit.weight(cqe);
-        self.ready.push_back(cqe);
+        unread.push(&mut self.ready, cqe);
         self.ended = !cqe.more();
         let waker = self.waker.take();
         if self.weight >= self.limit.max() && !self.stopping && !self.ended {
@@ -520,6 +529,71 @@ impl Stream {
             return Effect::Stop(token, waker);
         }
         waker.map_or(Effect::None, Effect::Wake)
+    }
+}
+
+/// The completions that wait to be read, of all multishot operations: a stream that waits for the
+/// next one holds no memory for it.
+#[derive(Default)]
+struct Unread {
+    entries: Slab<Entry>,
+}
+
+struct Entry {
+    cqe: Cqe,
+    /// The next one of the same operation.
+    next: u32,
+}
+
+/// The unread completions of one operation, in order: the first and the last of them.
+struct Queue {
+    first: u32,
+    last: u32,
+}
+
+/// No entry.
+const NONE: u32 = u32::MAX;
+/// Entries for which memory is kept when all were read.
+const ENTRIES_KEPT: usize = 4096;
+
+impl Queue {
+    const EMPTY: Queue = Queue {
+        first: NONE,
+        last: NONE,
+    };
+
+    fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+}
+
+impl Unread {
+    fn push(&mut self, queue: &mut Queue, cqe: Cqe) {
+        let at = self.entries.insert(Entry { cqe, next: NONE });
+        let at = u32::try_from(at).expect("fewer than 2^32 completions wait");
+        match queue.is_empty() {
+            true => queue.first = at,
+            false => self.entries[queue.last as usize].next = at,
+        }
+        queue.last = at;
+    }
+
+    fn pop(&mut self, queue: &mut Queue) -> Option<Cqe> {
+        if queue.is_empty() {
+            return None;
+        }
+        let Entry { cqe, next } = self.entries.remove(queue.first as usize);
+        queue.first = next;
+        if self.entries.is_empty() && self.entries.capacity() > ENTRIES_KEPT {
+            // What a crowd has left behind does not stay for good.
+            self.entries = Slab::new();
+        }
+        Some(cqe)
+    }
+
+    /// All of them.
+    fn take(&mut self, queue: &mut Queue) -> VecDeque<Cqe> {
+        std::iter::from_fn(|| self.pop(queue)).collect()
     }
 }
 
@@ -597,5 +671,55 @@ mod tests {
         ));
         assert_eq!(slots.poll_single(second, waker), Some(cqe(2)));
         assert_eq!(slots.in_flight(), 0);
+    }
+
+    /// The completions of all operations stand in one place, and each finds its own, in order.
+    #[test]
+    fn unread_completions_keep_their_order() {
+        let more = |result| Cqe {
+            flags: 2,
+            ..cqe(result)
+        };
+        assert!(more(0).more());
+        let mut slots = Slots::new();
+        let waker = Waker::noop();
+        let limit = Limit::Items(u32::MAX);
+        let streams = [0; 3].map(|_| slots.insert_stream(waker.clone(), limit, What::ORPHANED));
+        const EACH: i32 = 2 * ENTRIES_KEPT as i32;
+        for i in 0..EACH {
+            for token in streams {
+                slots.complete(token.user_data(), more(i));
+            }
+        }
+        for i in 0..EACH {
+            for token in &streams[..2] {
+                assert!(slots.stream_has_ready(*token));
+                let next = slots.poll_stream(*token, waker);
+                assert!(matches!(next, Next::Item(cqe) if cqe.result == i));
+            }
+        }
+        assert!(!slots.stream_has_ready(streams[0]));
+        assert!(matches!(
+            slots.poll_stream(streams[0], waker),
+            Next::Pending
+        ));
+        // One that is dropped takes its own along.
+        slots.complete(streams[2].user_data(), cqe(EACH));
+        let Dropped::Complete(_, unread) = slots.orphan(streams[2], Box::new(Nothing)) else {
+            panic!("its last completion has come");
+        };
+        let results: Vec<i32> = unread.iter().map(|cqe| cqe.result).collect();
+        assert_eq!(results, (0..=EACH).collect::<Vec<_>>());
+        assert_eq!(slots.unread.entries.capacity(), 0, "a crowd leaves nothing");
+    }
+
+    struct Nothing;
+
+    impl Orphan for Nothing {
+        fn item(&mut self, _cqe: Cqe) {}
+
+        fn last(self: Box<Self>, _cqe: Cqe) -> Option<Box<dyn Orphan>> {
+            None
+        }
     }
 }

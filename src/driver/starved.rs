@@ -52,12 +52,6 @@ impl Place {
     pub(crate) fn is_in_line(&self) -> bool {
         self.in_line
     }
-
-    /// Bytes have come: the next time, it waits behind all others.
-    pub(crate) fn served(&mut self) {
-        debug_assert!(!self.in_line, "only who is not in line is served");
-        self.ticket = None;
-    }
 }
 
 struct Waiting {
@@ -244,7 +238,7 @@ mod tests {
         assert!(line.poll(&mut places[1], waker(), 7).0.is_pending());
         assert!(line.poll(&mut places[0], waker(), 7).0.is_ready());
         // Once it has its bytes, it is the last.
-        places[0].served();
+        places[0] = Place::default();
         assert!(line.poll(&mut places[0], waker(), 8).0.is_pending());
         assert_eq!(line.serve(2, 9).len(), 2);
         assert!(line.poll(&mut places[0], waker(), 9).0.is_pending());

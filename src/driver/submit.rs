@@ -244,10 +244,18 @@ impl<O: Multi> SubmitMulti<O> {
         self.token.is_some()
     }
 
-    /// How many items wait to be read.
-    pub(crate) fn ready_len(&self) -> usize {
+    /// Whether items wait to be read.
+    pub(crate) fn has_ready(&self) -> bool {
         self.token
-            .map_or(0, |token| self.driver.stream_ready(token))
+            .is_some_and(|token| self.driver.stream_has_ready(token))
+    }
+
+    pub(crate) fn op(&self) -> &O {
+        self.op.as_ref().expect("only a drop takes the operation")
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
     }
 
     /// The operation again, once the kernel is done with it.

@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 /// `net.core.somaxconn`.
 pub(super) const BACKLOG: u32 = 4096;
 /// Accepted connections that may wait in the listener before the kernel is asked to stop.
-const QUEUE_MAX: usize = 1024;
+const QUEUE_MAX: u32 = 1024;
 
 /// A listening socket with its accept.
 pub(super) struct Acceptor {

@@ -14,6 +14,7 @@
 
 use super::datagram::fds_lost;
 use super::owned_read::LateRead;
+use crate::driver::Driver;
 use crate::driver::buf_ring::{Group, RecvBuf};
 use crate::driver::fd::Fd;
 use crate::driver::limits::Lent;
@@ -26,36 +27,34 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-/// Received bytes that may wait for the reader before the kernel is asked to stop; TCP then
-/// slows the sender down.
-const QUEUE_BYTES_MAX: usize = 256 * 1024;
 /// What a receive into the heap takes at most, in bytes.
 const HEAP_BYTES: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Receiver {
-    fd: Fd,
     armed: SubmitMulti<RecvMulti>,
     /// What was received but not wholly read.
     current: Option<RecvBuf>,
     mode: Mode,
-    /// In the line of those who found no buffer: taken in the mode `InLine`.
-    place: Place,
-    eof: bool,
+    /// In the line of those who found no buffer: taken in the mode `InLine`, and kept until bytes
+    /// have come. Boxed: who always finds one shall not be larger for it.
+    place: Option<Box<Place>>,
 }
 
+/// What is rare is boxed: an idle stream shall not be larger for it.
 enum Mode {
     /// The multishot receive, armed or not.
     Multi,
     InLine,
-    Heap(Submit<RecvHeap>),
+    Heap(Box<Submit<RecvHeap>>),
     /// Until something has come, so that no memory waits for it.
-    Ready(Submit<Readiness>),
-    /// Boxed: streams that never take descriptors shall not be larger for it.
+    Ready(Box<Submit<Readiness>>),
     WithFds(Box<Submit<RecvMsg>>),
     Late(Box<dyn LateRead>),
     /// A `read_owned` is in flight; seen by another read only if it was forgotten.
     Lent,
+    /// The peer sends no more.
+    End,
 }
 
 impl std::fmt::Debug for Mode {
@@ -68,29 +67,28 @@ impl std::fmt::Debug for Mode {
             Mode::WithFds(_) => "WithFds",
             Mode::Late(_) => "Late",
             Mode::Lent => "Lent",
+            Mode::End => "End",
         })
     }
 }
 
 impl Receiver {
     pub(super) fn new(fd: Fd) -> Receiver {
-        let op = RecvMulti {
-            fd: fd.clone(),
-            queue_bytes_max: QUEUE_BYTES_MAX,
-        };
-        let armed = SubmitMulti::new(fd.driver(), op);
+        let driver = fd.driver().clone();
         Receiver {
-            fd,
-            armed,
+            armed: SubmitMulti::new(&driver, RecvMulti { fd }),
             current: None,
             mode: Mode::Multi,
-            place: Place::default(),
-            eof: false,
+            place: None,
         }
     }
 
     pub(super) fn fd(&self) -> &Fd {
-        &self.fd
+        &self.armed.op().fd
+    }
+
+    fn driver(&self) -> &Driver {
+        self.armed.driver()
     }
 
     /// The next chunk; `None` at the end.
@@ -102,7 +100,7 @@ impl Receiver {
             return Poll::Ready(Ok(None));
         };
         // Neighbours in the same memory become one chunk, for one send instead of several.
-        while self.armed.ready_len() > 0 {
+        while self.armed.has_ready() {
             match self.poll_chunk(cx) {
                 Poll::Ready(Ok(Some(next))) => {
                     if let Err(next) = chunk.unsplit(next) {
@@ -128,9 +126,6 @@ impl Receiver {
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
         loop {
-            if self.eof {
-                return Poll::Ready(Ok(None));
-            }
             match &mut self.mode {
                 Mode::Multi => {
                     if !self.armed.is_armed() && !self.may_arm() {
@@ -141,7 +136,8 @@ impl Receiver {
                     }
                 }
                 Mode::InLine => {
-                    let turn = ready!(self.fd.driver().poll_buffers(&mut self.place, cx));
+                    let place = self.place.get_or_insert_default();
+                    let turn = ready!(self.armed.driver().poll_buffers(place, cx));
                     self.mode = match turn {
                         Turn::Buffers => Mode::Multi,
                         Turn::Heap => self.heap_receive(),
@@ -172,10 +168,11 @@ impl Receiver {
                 Mode::Ready(submit) => {
                     // An error shows in the receive, too.
                     let _ = ready!(Pin::new(submit).poll(cx));
-                    let lent = self.fd.driver().heap_receives().lend_anyway(HEAP_BYTES);
+                    let lent = self.driver().heap_receives().lend_anyway(HEAP_BYTES);
                     self.mode = self.heap_receive_with(lent);
                 }
                 Mode::Lent => return Poll::Ready(Err(forgotten())),
+                Mode::End => return Poll::Ready(Ok(None)),
                 Mode::Late(late) => {
                     let result = ready!(late.poll_late(cx));
                     self.mode = Mode::Multi;
@@ -191,15 +188,27 @@ impl Receiver {
 
     /// What came outside of the multishot receive; nothing is the end.
     fn taken(&mut self, bytes: RecvBuf) -> Option<RecvBuf> {
-        self.place.served();
-        self.eof = bytes.is_empty();
-        (!self.eof).then_some(bytes)
+        self.served();
+        if bytes.is_empty() {
+            self.mode = Mode::End;
+            return None;
+        }
+        Some(bytes)
+    }
+
+    /// Bytes have come: the next time, it waits behind all others.
+    fn served(&mut self) {
+        if let Some(place) = self.place.take() {
+            debug_assert!(!place.is_in_line(), "only who is not in line is served");
+        }
     }
 
     /// Whether buffers are there for the multishot receive; sets the mode if not.
     fn may_arm(&mut self) -> bool {
-        let driver = self.fd.driver();
-        match driver.with_pool(Group::Streams, |pool| pool.available() > 0) {
+        match self
+            .driver()
+            .with_pool(Group::Streams, |pool| pool.available() > 0)
+        {
             Some(true) => return true,
             Some(false) => self.mode = Mode::InLine,
             None => self.mode = self.heap_receive(),
@@ -210,32 +219,32 @@ impl Receiver {
     /// A receive into the heap; or, where the core's limit allows no more of them to wait, what
     /// comes before it.
     fn heap_receive(&self) -> Mode {
-        let driver = self.fd.driver();
+        let driver = self.driver();
         match driver.heap_receives().lend(HEAP_BYTES) {
             Some(lent) => self.heap_receive_with(lent),
             None => {
-                let (fd, events) = (self.fd.clone(), libc::POLLIN);
-                Mode::Ready(Submit::new(driver, Readiness { fd, events }))
+                let (fd, events) = (self.fd().clone(), libc::POLLIN);
+                Mode::Ready(Box::new(Submit::new(driver, Readiness { fd, events })))
             }
         }
     }
 
     fn heap_receive_with(&self, lent: Lent) -> Mode {
-        let driver = self.fd.driver();
+        let driver = self.driver();
         driver.note_heap_receive();
-        let op = RecvHeap::new(self.fd.clone(), HEAP_BYTES, lent);
-        Mode::Heap(Submit::new(driver, op))
+        let op = RecvHeap::new(self.fd().clone(), HEAP_BYTES, lent);
+        Mode::Heap(Box::new(Submit::new(driver, op)))
     }
 
     /// The next chunk of the multishot receive; `None` when something else is to be done first.
     fn poll_multi(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<RecvBuf>>> {
         match ready!(self.armed.poll_next(cx)) {
             Some(Received::Data(chunk)) => {
-                self.place.served();
+                self.served();
                 Poll::Ready(Ok(Some(chunk)))
             }
             Some(Received::Eof) => {
-                self.eof = true;
+                self.mode = Mode::End;
                 Poll::Ready(Ok(None))
             }
             Some(Received::Paused { starved: true }) => {
@@ -258,7 +267,7 @@ impl Receiver {
     ) -> Poll<io::Result<usize>> {
         let mut n = 0;
         while n < buf.len() {
-            if n > 0 && self.current.is_none() && self.armed.ready_len() == 0 {
+            if n > 0 && self.current.is_none() && !self.armed.has_ready() {
                 break;
             }
             let chunk = match self.poll_fill(cx) {
@@ -308,7 +317,7 @@ impl Receiver {
     /// Ready once no receive is in flight. What comes in the meantime is kept for the next read;
     /// then this is ready too, with `true`: something is there to be read.
     pub(super) fn poll_stop(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        if self.current.is_some() || self.eof {
+        if self.current.is_some() || matches!(self.mode, Mode::End) {
             return Poll::Ready(Ok(true));
         }
         self.armed.cancel();
@@ -319,7 +328,7 @@ impl Receiver {
                     return Poll::Ready(Ok(true));
                 }
                 Some(Received::Eof) => {
-                    self.eof = true;
+                    self.mode = Mode::End;
                     return Poll::Ready(Ok(true));
                 }
                 Some(Received::Paused { .. }) | None => {}
@@ -328,8 +337,9 @@ impl Receiver {
         }
         let settled = match &mut self.mode {
             Mode::Multi => return Poll::Ready(Ok(false)),
+            Mode::End => return Poll::Ready(Ok(true)),
             Mode::InLine => {
-                self.fd.driver().leave_line(&mut self.place);
+                self.leave_line();
                 Ok(None)
             }
             Mode::Heap(submit) => {
@@ -366,8 +376,8 @@ impl Receiver {
                 if ready!(self.poll_stop(cx))? {
                     return Poll::Ready(Ok(Vec::new()));
                 }
-                let op = RecvMsg::new(self.fd.clone(), HEAP_BYTES, CONTROL_OF_FDS);
-                self.mode = Mode::WithFds(Box::new(Submit::new(self.fd.driver(), op)));
+                let op = RecvMsg::new(self.fd().clone(), HEAP_BYTES, CONTROL_OF_FDS);
+                self.mode = Mode::WithFds(Box::new(Submit::new(self.driver(), op)));
                 continue;
             };
             let result = ready!(Pin::new(submit).poll(cx));
@@ -385,6 +395,12 @@ impl Receiver {
         })
     }
 
+    fn leave_line(&mut self) {
+        if let Some(mut place) = self.place.take() {
+            self.driver().leave_line(&mut place);
+        }
+    }
+
     /// A `read_owned` begins, or has come to its end.
     pub(super) fn lend(&mut self, lent: bool) {
         self.mode = if lent { Mode::Lent } else { Mode::Multi };
@@ -398,9 +414,7 @@ impl Receiver {
 
 impl Drop for Receiver {
     fn drop(&mut self) {
-        if self.place.is_in_line() {
-            self.fd.driver().leave_line(&mut self.place);
-        }
+        self.leave_line();
     }
 }
 

@@ -33,7 +33,6 @@ const THROUGH_BYTES_MAX: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Sender {
-    fd: Fd,
     /// `None` only while the stream is taken apart.
     queue: Option<SendQueue>,
     torn: Cell<bool>,
@@ -79,10 +78,8 @@ impl std::error::Error for Torn {}
 
 impl Sender {
     pub(super) fn new(fd: Fd) -> Sender {
-        let queue = Some(SendQueue::new(fd.clone()));
         Sender {
-            fd,
-            queue,
+            queue: Some(SendQueue::new(fd)),
             torn: Cell::new(false),
             shut: false,
             through: Cell::default(),
@@ -90,7 +87,7 @@ impl Sender {
     }
 
     pub(super) fn fd(&self) -> &Fd {
-        &self.fd
+        self.queue().fd()
     }
 
     fn queue(&self) -> &SendQueue {
@@ -147,14 +144,14 @@ impl Sender {
         if len < THROUGH_BYTES_MIN || !self.queue().has_sent_all() {
             return None;
         }
-        let turn = self.fd.driver().turn_number() as u32;
+        let turn = self.fd().driver().turn_number() as u32;
         let before = self.through.get();
         let before = if before.turn == turn { before.bytes } else { 0 };
         let room = THROUGH_BYTES_MAX - before as usize;
         let sent = match len <= room {
-            true => sys::send_now(&self.fd, pieces),
+            true => sys::send_now(self.fd(), pieces),
             false if room == 0 => return None,
-            false => sys::send_now(&self.fd, &beginning(pieces, room)),
+            false => sys::send_now(self.fd(), &beginning(pieces, room)),
         };
         match &sent {
             // Nothing but empty pieces among those that the kernel takes at once.
@@ -185,7 +182,7 @@ impl Sender {
         }
         ready!(self.queue().poll_empty(cx))?;
         self.shut = true;
-        match sys::shutdown(&self.fd, Shutdown::Write) {
+        match sys::shutdown(self.fd(), Shutdown::Write) {
             // The peer was faster: the connection is down on both sides.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => Poll::Ready(Ok(())),
             result => Poll::Ready(result),
@@ -233,20 +230,20 @@ impl Sender {
         if let Err(error) = self.ready_to_send().await {
             return (Err(error), bufs);
         }
-        let op = SendVectored::new(self.fd.clone(), bufs);
-        self.tearing(Submit::new(self.fd.driver(), op)).await
+        let op = SendVectored::new(self.fd().clone(), bufs);
+        self.tearing(Submit::new(self.fd().driver(), op)).await
     }
 
     /// The descriptors go with the first byte.
     pub(super) async fn send_with_fds(&self, bytes: Vec<u8>, fds: Vec<Fd>) -> io::Result<usize> {
         self.ready_to_send().await?;
-        let op = SendMsg::new(self.fd.clone(), bytes, None).passing(fds);
-        self.tearing(Submit::new(self.fd.driver(), op)).await.0
+        let op = SendMsg::new(self.fd().clone(), bytes, None).passing(fds);
+        self.tearing(Submit::new(self.fd().driver(), op)).await.0
     }
 
     pub(super) async fn send_zc<B: IoBuf>(&self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
-        let op = SendZc::new(self.fd.clone(), buf);
-        let mut submit = SubmitMulti::new(self.fd.driver(), op);
+        let op = SendZc::new(self.fd().clone(), buf);
+        let mut submit = SubmitMulti::new(self.fd().driver(), op);
         if let Err(error) = self.ready_to_send().await {
             return (
                 Err(error),
@@ -293,7 +290,7 @@ impl Drop for Sender {
         // The queue goes on sending by itself. A peer that takes nothing shall not keep it for
         // ever: the kernel ends such a connection then.
         if self.queue.as_ref().is_some_and(|queue| !queue.is_idle()) {
-            let _ = sys::sock(&self.fd).set_tcp_user_timeout(Some(LINGER_MAX));
+            let _ = sys::sock(self.fd()).set_tcp_user_timeout(Some(LINGER_MAX));
         }
     }
 }
@@ -343,13 +340,13 @@ enum State<B: IoBuf> {
 impl<B: IoBuf> Sending<'_, B> {
     fn start(&mut self, buf: B) {
         let op = Send {
-            fd: self.sender.fd.clone(),
+            fd: self.sender.fd().clone(),
             buf: buf.slice(self.sent..),
             all: self.all,
         };
         // Until it completes: a send that is dropped, or forgotten, has torn the stream.
         self.sender.torn.set(true);
-        self.state = State::InFlight(Submit::new(self.sender.fd.driver(), op));
+        self.state = State::InFlight(Submit::new(self.sender.fd().driver(), op));
     }
 
     /// The queue is empty, or has failed.

@@ -3,7 +3,7 @@
 use super::options::socket_addr;
 use super::receiver::Receiver;
 use super::sender::Sender;
-use super::stream::{read_exact, write_all};
+use super::stream::{Halves, read_exact, write_all};
 use super::tcp::TcpStream;
 use super::unix_addr::unix_addr;
 use super::unix_stream::UnixStream;
@@ -80,15 +80,13 @@ pub struct OwnedWriteHalf<S = TcpStream> {
     of: PhantomData<fn() -> S>,
 }
 
-pub(super) fn halves<'a, S>(
-    rx: &'a mut Receiver,
-    tx: &'a mut Sender,
-) -> (ReadHalf<'a, S>, WriteHalf<'a, S>) {
-    let of = PhantomData;
+pub(super) fn halves<S>(halves: &mut Halves) -> (ReadHalf<'_, S>, WriteHalf<'_, S>) {
+    let (Halves { rx, tx }, of) = (halves, PhantomData);
     (ReadHalf { rx, of }, WriteHalf { tx, of })
 }
 
-pub(super) fn owned_halves<S>(rx: Receiver, tx: Sender) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
+pub(super) fn owned_halves<S>(halves: Halves) -> (OwnedReadHalf<S>, OwnedWriteHalf<S>) {
+    let Halves { rx, tx } = halves;
     let (of, tx) = (PhantomData, Some(tx));
     (OwnedReadHalf { rx, of }, OwnedWriteHalf { tx, of })
 }
@@ -253,7 +251,9 @@ macro_rules! halves_of {
                 mut write: OwnedWriteHalf<$stream>,
             ) -> Result<$stream, ReuniteError<$stream>> {
                 match write.tx.take() {
-                    Some(tx) if tx.fd().same(self.rx.fd()) => Ok($stream { rx: self.rx, tx }),
+                    Some(tx) if tx.fd().same(self.rx.fd()) => Ok($stream {
+                        halves: Box::new(Halves { rx: self.rx, tx }),
+                    }),
                     tx => {
                         write.tx = tx;
                         Err(ReuniteError(self, write))

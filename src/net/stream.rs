@@ -56,7 +56,8 @@ impl<S> From<IntoStdError<S>> for io::Error {
 }
 
 /// Nothing is in flight any more, nothing waits to be read.
-pub(super) async fn quiet(rx: &mut Receiver, tx: &mut Sender) -> io::Result<()> {
+pub(super) async fn quiet(halves: &mut Halves) -> io::Result<()> {
+    let Halves { rx, tx } = halves;
     poll_fn(|cx| tx.poll_flush(cx)).await?;
     let something_came = poll_fn(|cx| rx.poll_stop(cx)).await?;
     // The end of the stream is no loss: whoever reads next finds it again.
@@ -68,7 +69,8 @@ pub(super) async fn quiet(rx: &mut Receiver, tx: &mut Sender) -> io::Result<()> 
 }
 
 /// The descriptor of a quiet stream.
-pub(super) fn unwrap(rx: Receiver, tx: Sender) -> Result<Number, Fd> {
+pub(super) fn unwrap(halves: Halves) -> Result<Number, Fd> {
+    let Halves { rx, tx } = halves;
     let fd = rx.fd().clone();
     drop(rx);
     tx.release();
@@ -98,14 +100,33 @@ pub(super) async fn write_all(tx: &Sender, mut buf: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-/// What every connected stream can do, TCP's or a Unix socket's: one with the fields `rx` and
-/// `tx`. The standard library's stream, the type of addresses, and how an address is found.
+/// The two directions of a stream. In a box: a task has room for its stream more than once, as the
+/// argument of each `async` function that it goes through, and as the variable there.
+#[derive(Debug)]
+pub(super) struct Halves {
+    pub(super) rx: Receiver,
+    pub(super) tx: Sender,
+}
+
+/// With what an allocator adds these are 128 bytes.
+const _: () = assert!(size_of::<Halves>() <= 120);
+
+impl Halves {
+    pub(super) fn of(fd: Fd) -> Box<Halves> {
+        Box::new(Halves {
+            rx: Receiver::new(fd.clone()),
+            tx: Sender::new(fd),
+        })
+    }
+}
+
+/// What every connected stream can do, TCP's or a Unix socket's: one with the field `halves`. The
+/// standard library's stream, the type of addresses, and how an address is found.
 macro_rules! stream_methods {
     ($std:ty, $address:ty, $to_address:path) => {
         pub(super) fn from_fd(fd: Fd) -> Self {
             Self {
-                rx: Receiver::new(fd.clone()),
-                tx: Sender::new(fd),
+                halves: Halves::of(fd),
             }
         }
 
@@ -129,15 +150,14 @@ macro_rules! stream_methods {
         ///
         /// # Cancel safety
         /// Dropping it drops the stream.
-        #[allow(clippy::result_large_err, reason = "the stream itself comes back")]
         pub async fn into_std(mut self) -> Result<$std, IntoStdError<Self>> {
-            if let Err(error) = quiet(&mut self.rx, &mut self.tx).await {
+            if let Err(error) = quiet(&mut self.halves).await {
                 return Err(IntoStdError {
                     stream: self,
                     error,
                 });
             }
-            unwrap(self.rx, self.tx)
+            unwrap(*self.halves)
                 .map(|fd| <$std>::from(fd.into_owned()))
                 .map_err(|fd| IntoStdError::in_flight(Self::from_fd(fd)))
         }
@@ -151,7 +171,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: the bytes are returned by the next call.
         pub fn recv(&mut self) -> impl Future<Output = io::Result<Option<RecvBuf>>> {
-            poll_fn(|cx| self.rx.poll_recv(cx))
+            poll_fn(|cx| self.halves.rx.poll_recv(cx))
         }
 
         /// Reads what there is, at most `buf.len()` bytes; 0 at the end of the stream.
@@ -162,7 +182,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: the bytes are returned by the next call.
         pub async fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-            poll_fn(|cx| self.rx.poll_read(cx, buf)).await
+            poll_fn(|cx| self.halves.rx.poll_read(cx, buf)).await
         }
 
         /// Fills `buf`.
@@ -174,7 +194,7 @@ macro_rules! stream_methods {
         /// Not safe: what was read before the drop is in `buf`, and how much that is, is lost. Use
         /// [`fill_buf`](Self::fill_buf) and [`consume`](Self::consume) where that matters.
         pub async fn read_exact(&mut self, buf: &mut [u8]) -> io::Result<()> {
-            read_exact(&mut self.rx, buf).await
+            read_exact(&mut self.halves.rx, buf).await
         }
 
         /// Lends what there is, without a copy; empty at the end of the stream. Take off what was
@@ -186,8 +206,8 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: nothing is taken off by it.
         pub async fn fill_buf(&mut self) -> io::Result<&[u8]> {
-            poll_fn(|cx| self.rx.poll_fill(cx).map_ok(|_| ())).await?;
-            Ok(self.rx.current_mut().as_deref().unwrap_or_default())
+            poll_fn(|cx| self.halves.rx.poll_fill(cx).map_ok(|_| ())).await?;
+            Ok(self.halves.rx.current_mut().as_deref().unwrap_or_default())
         }
 
         /// Takes `n` bytes off what [`fill_buf`](Self::fill_buf) lent.
@@ -195,7 +215,7 @@ macro_rules! stream_methods {
         /// # Panics
         /// If it lent fewer.
         pub fn consume(&mut self, n: usize) {
-            self.rx.consume(n);
+            self.halves.rx.consume(n);
         }
 
         /// Reads straight from the kernel into `buf` (`IORING_OP_RECV`), and sets its length to
@@ -207,7 +227,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Dropping it keeps the bytes for the next read, but not `buf`; see [`ReadOwned`].
         pub fn read_owned<B: IoBufMut>(&mut self, buf: B) -> ReadOwned<'_, B> {
-            ReadOwned::new(&mut self.rx, buf)
+            ReadOwned::new(&mut self.halves.rx, buf)
         }
 
         /// Copies what there is to `buf` and leaves it in the stream.
@@ -240,7 +260,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: dropped before it is ready, it has taken nothing.
         pub async fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-            poll_fn(|cx| self.tx.poll_write(cx, buf)).await
+            poll_fn(|cx| self.halves.tx.poll_write(cx, buf)).await
         }
 
         /// Takes all of `buf` to be sent; see [`write`](Self::write).
@@ -251,7 +271,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Not safe: any part of `buf`, from its start, may have been taken.
         pub async fn write_all(&mut self, buf: &[u8]) -> io::Result<()> {
-            write_all(&self.tx, buf).await
+            write_all(&self.halves.tx, buf).await
         }
 
         /// Takes several pieces, one after the other, as [`write`](Self::write) does.
@@ -262,7 +282,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: dropped before it is ready, it has taken nothing.
         pub async fn write_vectored(&mut self, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
-            poll_fn(|cx| self.tx.poll_write_vectored(cx, pieces)).await
+            poll_fn(|cx| self.halves.tx.poll_write_vectored(cx, pieces)).await
         }
 
         /// Waits until the kernel has taken everything that was written.
@@ -273,7 +293,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Safe: the bytes leave whether or not anybody waits for it.
         pub async fn flush(&mut self) -> io::Result<()> {
-            poll_fn(|cx| self.tx.poll_flush(cx)).await
+            poll_fn(|cx| self.halves.tx.poll_flush(cx)).await
         }
 
         /// Sends from `buf` itself, without a copy (`IORING_OP_SEND`), behind what was written;
@@ -286,7 +306,7 @@ macro_rules! stream_methods {
         /// Not safe: dropped in flight, any part of `buf` may be sent, and the stream is
         /// [torn](super::Torn).
         pub fn send<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<usize, B>> {
-            self.tx.send(buf)
+            self.halves.tx.send(buf)
         }
 
         /// Sends all of `buf`, without a copy.
@@ -297,7 +317,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Not safe: as [`send`](Self::send).
         pub fn send_all<B: IoBuf>(&mut self, buf: B) -> impl Future<Output = BufResult<(), B>> {
-            self.tx.send_all(buf)
+            self.halves.tx.send_all(buf)
         }
 
         /// Sends from several buffers in one call (`IORING_OP_SENDMSG`), at most 1024 of them.
@@ -308,7 +328,7 @@ macro_rules! stream_methods {
         /// # Cancel safety
         /// Not safe: as [`send`](Self::send).
         pub async fn send_vectored<B: IoBuf>(&mut self, bufs: Vec<B>) -> BufResult<usize, Vec<B>> {
-            self.tx.send_vectored(bufs).await
+            self.halves.tx.send_vectored(bufs).await
         }
 
         /// Sends from `buf` without copying it into the kernel either (`IORING_OP_SEND_ZC`). The
@@ -324,12 +344,12 @@ macro_rules! stream_methods {
         /// Not safe: as [`send`](Self::send). The buffer stays with the runtime until the
         /// kernel is done with it.
         pub async fn send_zc<B: IoBuf>(&mut self, buf: B) -> BufResult<usize, ZeroCopyBuf<B>> {
-            self.tx.send_zc(buf).await
+            self.halves.tx.send_zc(buf).await
         }
 
         /// Lets a [torn](super::Torn) stream send again; whether it was torn.
         pub fn clear_torn(&mut self) -> bool {
-            self.tx.clear_torn()
+            self.halves.tx.clear_torn()
         }
 
         /// Shuts down reading, writing or both (`shutdown(2)`). What was written is sent first.
@@ -341,10 +361,10 @@ macro_rules! stream_methods {
         /// Safe: call it again.
         pub async fn shutdown(&mut self, how: Shutdown) -> io::Result<()> {
             if how != Shutdown::Read {
-                poll_fn(|cx| self.tx.poll_shutdown(cx)).await?;
+                poll_fn(|cx| self.halves.tx.poll_shutdown(cx)).await?;
             }
             if how != Shutdown::Write {
-                match sys::shutdown(self.rx.fd(), Shutdown::Read) {
+                match sys::shutdown(self.halves.rx.fd(), Shutdown::Read) {
                     // The peer had ended its side: with ours the connection is down.
                     Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
                     result => result?,
@@ -355,22 +375,22 @@ macro_rules! stream_methods {
 
         /// The two directions, borrowed, for use by two futures of one task.
         pub fn split(&mut self) -> (ReadHalf<'_, Self>, WriteHalf<'_, Self>) {
-            halves(&mut self.rx, &mut self.tx)
+            halves(&mut self.halves)
         }
 
         /// The two directions, owned, for use by two tasks. Dropping the write half shuts down
         /// writing.
         pub fn into_split(self) -> (OwnedReadHalf<Self>, OwnedWriteHalf<Self>) {
-            owned_halves(self.rx, self.tx)
+            owned_halves(*self.halves)
         }
 
         /// The peer's address.
         pub fn peer_addr(&self) -> io::Result<$address> {
-            $to_address(sys::peer_addr(self.rx.fd())?)
+            $to_address(sys::peer_addr(self.halves.rx.fd())?)
         }
 
         fn fd(&self) -> &Fd {
-            self.rx.fd()
+            self.halves.rx.fd()
         }
     };
 }

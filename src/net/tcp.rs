@@ -4,10 +4,9 @@ use super::addr::ToSocketAddrs;
 use super::connect;
 use super::options::{ip_options, socket_addr, socket_options, socket_traits, tcp_options};
 use super::owned_read::ReadOwned;
-use super::receiver::Receiver;
-use super::sender::{Sender, ZeroCopyBuf};
+use super::sender::ZeroCopyBuf;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves, owned_halves};
-use super::stream::{IntoStdError, quiet, read_exact, stream_methods, unwrap, write_all};
+use super::stream::{Halves, IntoStdError, quiet, read_exact, stream_methods, unwrap, write_all};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Driver;
 use crate::driver::buf_ring::RecvBuf;
@@ -42,8 +41,7 @@ use std::time::Duration;
 /// }
 /// ```
 pub struct TcpStream {
-    pub(super) rx: Receiver,
-    pub(super) tx: Sender,
+    pub(super) halves: Box<Halves>,
 }
 
 impl TcpStream {

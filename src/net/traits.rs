@@ -32,13 +32,13 @@ macro_rules! reads_and_writes {
     ($($stream:ident),*) => {$(
         impl Reads for $stream {
             fn receiver(&mut self) -> &mut Receiver {
-                &mut self.rx
+                &mut self.halves.rx
             }
         }
 
         impl Writes for $stream {
             fn sender_mut(&mut self) -> &mut Sender {
-                &mut self.tx
+                &mut self.halves.tx
             }
         }
     )*};
@@ -207,10 +207,10 @@ macro_rules! impl_hyper {
                 cx: &mut Context<'_>,
                 mut buf: hyper::rt::ReadBufCursor<'_>,
             ) -> Poll<io::Result<()>> {
-                let chunk = ready!(fill_some(&mut self.rx, cx, buf.remaining()))?;
+                let chunk = ready!(fill_some(&mut self.halves.rx, cx, buf.remaining()))?;
                 buf.put_slice(chunk);
                 let n = chunk.len();
-                self.rx.consume(n);
+                self.halves.rx.consume(n);
                 Poll::Ready(Ok(()))
             }
         }
@@ -221,7 +221,7 @@ macro_rules! impl_hyper {
                 cx: &mut Context<'_>,
                 buf: &[u8],
             ) -> Poll<io::Result<usize>> {
-                self.tx.poll_write(cx, buf)
+                self.halves.tx.poll_write(cx, buf)
             }
 
             fn poll_write_vectored(
@@ -229,7 +229,7 @@ macro_rules! impl_hyper {
                 cx: &mut Context<'_>,
                 bufs: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                self.tx.poll_write_vectored(cx, bufs)
+                self.halves.tx.poll_write_vectored(cx, bufs)
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -237,7 +237,7 @@ macro_rules! impl_hyper {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.tx.poll_flush(cx) {
+                match self.halves.tx.poll_flush(cx) {
                     Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
                     _ => Poll::Ready(Ok(())),
                 }
@@ -247,7 +247,7 @@ macro_rules! impl_hyper {
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
             ) -> Poll<io::Result<()>> {
-                self.tx.poll_shutdown(cx)
+                self.halves.tx.poll_shutdown(cx)
             }
         }
     )*};

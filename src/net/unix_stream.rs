@@ -4,10 +4,9 @@ use super::connect;
 use super::datagram::{copy_to, into_owned, to_pass};
 use super::options::{socket_options, socket_traits};
 use super::owned_read::ReadOwned;
-use super::receiver::Receiver;
-use super::sender::{Sender, ZeroCopyBuf};
+use super::sender::ZeroCopyBuf;
 use super::split::{OwnedReadHalf, OwnedWriteHalf, ReadHalf, WriteHalf, halves, owned_halves};
-use super::stream::{IntoStdError, quiet, read_exact, stream_methods, unwrap, write_all};
+use super::stream::{Halves, IntoStdError, quiet, read_exact, stream_methods, unwrap, write_all};
 use super::unix_addr::{of_address, of_path, unix_addr};
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::Driver;
@@ -44,8 +43,7 @@ use std::path::Path;
 /// }
 /// ```
 pub struct UnixStream {
-    pub(super) rx: Receiver,
-    pub(super) tx: Sender,
+    pub(super) halves: Box<Halves>,
 }
 
 impl UnixStream {
@@ -116,7 +114,7 @@ impl UnixStream {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
         }
         let fds = to_pass(self.fd(), fds)?;
-        self.tx.send_with_fds(bytes.to_vec(), fds).await
+        self.halves.tx.send_with_fds(bytes.to_vec(), fds).await
     }
 
     /// Reads what there is, at most `buf.len()` bytes, and takes the descriptors that came with
@@ -137,9 +135,12 @@ impl UnixStream {
         if buf.is_empty() {
             return Ok((0, Vec::new()));
         }
-        let fds = poll_fn(|cx| self.rx.poll_with_fds(cx)).await?;
-        let n = copy_to(buf, self.rx.current_mut().as_deref().unwrap_or_default());
-        self.rx.consume(n);
+        let fds = poll_fn(|cx| self.halves.rx.poll_with_fds(cx)).await?;
+        let n = copy_to(
+            buf,
+            self.halves.rx.current_mut().as_deref().unwrap_or_default(),
+        );
+        self.halves.rx.consume(n);
         Ok((n, into_owned(fds)))
     }
 

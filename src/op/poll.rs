@@ -30,7 +30,7 @@ impl Multi for PollReadable {
 
     fn limit(&self) -> Limit {
         /// Whoever was told once need not be told again before looking.
-        const UNREAD_MAX: usize = 16;
+        const UNREAD_MAX: u32 = 16;
         Limit::Items(UNREAD_MAX)
     }
 }

@@ -20,7 +20,7 @@ use crate::driver::operations::Failure;
 use crate::driver::slot::{Cqe, Orphan};
 use crate::driver::sys;
 use io_uring::{opcode, squeue};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::Shutdown;
 use std::rc::Rc;
@@ -58,14 +58,15 @@ fn give_spare(mut buf: Vec<u8>) {
 /// A stream's queue of bytes to send.
 pub(crate) struct SendQueue {
     fd: Fd,
-    way: Way,
-    state: Rc<RefCell<State>>,
+    /// Made when something is written: who only sends what it owns has none.
+    state: OnceCell<Rc<RefCell<State>>>,
 }
 
 /// How bytes leave.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 enum Way {
     /// By `SEND`, which raises no signal.
+    #[default]
     Socket,
     /// By `WRITE`: a pipe, or whatever a standard stream is.
     Pipe {
@@ -86,6 +87,7 @@ thread_local! {
 
 #[derive(Default)]
 struct State {
+    way: Way,
     pending: Vec<u8>,
     /// The operation, while it is not the driver's: its box is used again.
     idle: Option<Box<Job>>,
@@ -101,24 +103,34 @@ impl SendQueue {
     pub(crate) fn new(fd: Fd) -> SendQueue {
         SendQueue {
             fd,
-            way: Way::Socket,
-            state: Rc::default(),
+            state: OnceCell::new(),
         }
     }
 
     /// Of what is written to: a pipe, a terminal, a file at its own position.
     pub(crate) fn of_pipe(fd: Fd, by_worker: bool) -> SendQueue {
         let wait = false;
+        let state = State {
+            way: Way::Pipe { by_worker, wait },
+            ..State::default()
+        };
         SendQueue {
             fd,
-            way: Way::Pipe { by_worker, wait },
-            state: Rc::default(),
+            state: OnceCell::from(Rc::new(RefCell::new(state))),
         }
+    }
+
+    pub(crate) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn state(&self) -> &Rc<RefCell<State>> {
+        self.state.get_or_init(Rc::default)
     }
 
     /// Takes as many bytes as there is room for; waits while there is none.
     pub(crate) fn poll_push(&self, bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let mut state = self.state.borrow_mut();
+        let mut state = self.state().borrow_mut();
         if let Some(failure) = state.failed {
             return Poll::Ready(Err(failure.to_error()));
         }
@@ -147,14 +159,14 @@ impl SendQueue {
         let mut job = state.idle.take().unwrap_or_else(|| {
             Box::new(Job {
                 fd: self.fd.clone(),
-                way: self.way,
+                way: state.way,
                 bytes: Vec::new(),
                 sent: 0,
                 silence: Silence::No,
                 queue: None,
             })
         });
-        job.queue = Some(self.state.clone());
+        job.queue = Some(self.state().clone());
         // Only the end of the runtime completes it at once, with this state borrowed.
         let driver = self.fd.driver();
         if driver.is_closed() {
@@ -166,7 +178,10 @@ impl SendQueue {
 
     /// Ready when the kernel has taken everything.
     pub(crate) fn poll_empty(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let state = self.state.borrow();
+        let Some(state) = self.state.get() else {
+            return Poll::Ready(Ok(()));
+        };
+        let state = state.borrow();
         if let Some(failure) = state.failed {
             return Poll::Ready(Err(failure.to_error()));
         }
@@ -182,40 +197,45 @@ impl SendQueue {
     /// write to this very stream: both run outside of the borrow.
     fn wait(&self, cx: &mut Context<'_>) {
         let waker = cx.waker().clone();
-        let replaced = self.state.borrow_mut().waker.replace(waker);
+        let replaced = self.state().borrow_mut().waker.replace(waker);
         drop(replaced);
     }
 
     /// Whether the kernel has taken everything, or nothing more can be sent.
     pub(crate) fn is_idle(&self) -> bool {
-        !self.state.borrow().busy
+        self.state.get().is_none_or(|state| !state.borrow().busy)
     }
 
     /// Whether what is sent now, past the queue, would stand behind everything that was accepted.
     pub(crate) fn has_sent_all(&self) -> bool {
-        let state = self.state.borrow();
-        !state.busy && state.failed.is_none() && self.fd.driver().may_send_past_the_ring()
+        let sent_all = |state: &Rc<RefCell<State>>| {
+            let state = state.borrow();
+            !state.busy && state.failed.is_none()
+        };
+        self.state.get().is_none_or(sent_all) && self.fd.driver().may_send_past_the_ring()
     }
 
     /// What was sent past the queue, which is idle, has failed: so does what comes later.
     pub(crate) fn fail(&self, error: &io::Error) {
-        self.state.borrow_mut().fail(Failure::of_error(error));
+        self.state().borrow_mut().fail(Failure::of_error(error));
     }
 
     /// Shuts the write side down as soon as everything is sent.
     pub(crate) fn shutdown_when_empty(&self) {
-        let mut state = self.state.borrow_mut();
-        if state.busy {
-            state.then_shutdown = true;
-        } else {
-            // A peer that is gone already is shut down too.
-            let _ = sys::shutdown(&self.fd, Shutdown::Write);
+        match self.state.get() {
+            Some(state) if state.borrow().busy => state.borrow_mut().then_shutdown = true,
+            _ => {
+                // A peer that is gone already is shut down too.
+                let _ = sys::shutdown(&self.fd, Shutdown::Write);
+            }
         }
     }
 
     /// Gives back what an idle queue holds of the descriptor, so that it can be unwrapped.
     pub(crate) fn release(self) -> Fd {
-        self.state.borrow_mut().idle = None;
+        if let Some(state) = self.state.get() {
+            state.borrow_mut().idle = None;
+        }
         self.fd
     }
 }
@@ -223,12 +243,13 @@ impl SendQueue {
 impl std::fmt::Debug for SendQueue {
     /// Lengths, not contents: the halves of a stream show this.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let state = self.state.borrow();
+        let state = self.state.get().map(|state| state.borrow());
+        let state = state.as_deref();
         f.debug_struct("SendQueue")
             .field("fd", &self.fd)
-            .field("pending", &state.pending.len())
-            .field("busy", &state.busy)
-            .field("failed", &state.failed)
+            .field("pending", &state.map_or(0, |state| state.pending.len()))
+            .field("busy", &state.is_some_and(|state| state.busy))
+            .field("failed", &state.and_then(|state| state.failed))
             .finish_non_exhaustive()
     }
 }

@@ -21,7 +21,7 @@ use std::io;
 pub(crate) struct AcceptMulti {
     pub(crate) fd: Fd,
     /// Accepted connections that may wait for the program, before the kernel is asked to stop.
-    pub(crate) queue_max: usize,
+    pub(crate) queue_max: u32,
 }
 
 // SAFETY: the entry has no pointers.
@@ -99,8 +99,12 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct RecvMulti {
     pub(crate) fd: Fd,
-    /// Received bytes that may wait for the reader, before the kernel is asked to stop.
-    pub(crate) queue_bytes_max: usize,
+}
+
+impl RecvMulti {
+    /// Received bytes that may wait for the reader, before the kernel is asked to stop; TCP then
+    /// slows the sender down.
+    const QUEUE_BYTES_MAX: u32 = 256 * 1024;
 }
 
 // SAFETY: the entry has no pointers; the buffers are the driver's pool, which outlives it.
@@ -131,7 +135,7 @@ impl Multi for RecvMulti {
     }
 
     fn limit(&self) -> Limit {
-        Limit::Bytes(self.queue_bytes_max)
+        Limit::Bytes(RecvMulti::QUEUE_BYTES_MAX)
     }
 }
 
@@ -320,6 +324,6 @@ impl<B: IoBuf> Multi for SendZc<B> {
     }
 
     fn limit(&self) -> Limit {
-        Limit::Items(usize::MAX)
+        Limit::Items(u32::MAX)
     }
 }

@@ -216,11 +216,7 @@ async fn recv_multishot(place: &Place) -> Tried {
             "there is no memory for receive buffers".into(),
         ));
     }
-    let op = RecvMulti {
-        fd,
-        queue_bytes_max: 1 << 16,
-    };
-    let mut recv = SubmitMulti::new(&place.driver, op);
+    let mut recv = SubmitMulti::new(&place.driver, RecvMulti { fd });
     for _ in 0..2 {
         let op = Send {
             fd: peer.clone(),
