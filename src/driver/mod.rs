@@ -388,6 +388,14 @@ impl Driver {
             && self.0.config.restrict.is_none()
     }
 
+    /// As [`may_send_past_the_ring`](Driver::may_send_past_the_ring), of a receive; and the kernel
+    /// is the real one.
+    #[cfg(feature = "hyper")]
+    pub(crate) fn may_receive_past_the_ring(&self) -> bool {
+        let is_real = matches!(self.0.state.borrow().kernel, Some(Kernel::Ring(_)));
+        is_real && self.may_send_past_the_ring()
+    }
+
     /// How often the kernel was entered: once a turn of the loop, at the least.
     pub(crate) fn turn_number(&self) -> u64 {
         let state = self.0.state.borrow();

@@ -431,6 +431,18 @@ pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize>
     sock(fd).send_vectored_with_flags(pieces, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
 }
 
+/// `recv(2)` without waiting, into the free room of hyper's memory: `WouldBlock` where nothing has
+/// come, 0 at the end of the stream.
+#[cfg(feature = "hyper")]
+pub(crate) fn recv_now(fd: &Fd, cursor: &mut hyper::rt::ReadBufCursor<'_>) -> io::Result<usize> {
+    // SAFETY: nothing in it is made uninitialized.
+    let room = unsafe { cursor.as_mut() };
+    let n = sock(fd).recv_with_flags(room, libc::MSG_DONTWAIT)?;
+    // SAFETY: the kernel has filled so many bytes of the room.
+    unsafe { cursor.advance(n) };
+    Ok(n)
+}
+
 pub(crate) fn local_addr(fd: &Fd) -> io::Result<SockAddr> {
     simulated!(is_simulated(fd), sim::calls::local_addr(fd));
     sock(fd).local_addr()

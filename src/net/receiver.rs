@@ -9,8 +9,12 @@
 //!   Ready (too much such memory is in use: it waits for bytes first)
 //!   Late: a `read_owned` was dropped in flight; what it receives is the next chunk
 //!   WithFds: one receive that takes descriptors along; who reads without asking drops those
+//!   Bulk: nothing is in flight; a reader with much room asks the socket itself (`bulk`)
 //! ```
 //! Only one receive of a stream is in flight at a time: two would complete in any order.
+
+#[cfg(feature = "hyper")]
+mod bulk;
 
 use super::datagram::fds_lost;
 use super::owned_read::LateRead;
@@ -51,6 +55,8 @@ enum Mode {
     Ready(Box<Submit<Readiness>>),
     WithFds(Box<Submit<RecvMsg>>),
     Late(Box<dyn LateRead>),
+    #[cfg(feature = "hyper")]
+    Bulk(bulk::Bulk),
     /// A `read_owned` is in flight; seen by another read only if it was forgotten.
     Lent,
     /// The peer sends no more.
@@ -66,6 +72,8 @@ impl std::fmt::Debug for Mode {
             Mode::Ready(_) => "Ready",
             Mode::WithFds(_) => "WithFds",
             Mode::Late(_) => "Late",
+            #[cfg(feature = "hyper")]
+            Mode::Bulk(_) => "Bulk",
             Mode::Lent => "Lent",
             Mode::End => "End",
         })
@@ -171,6 +179,9 @@ impl Receiver {
                     let lent = self.driver().heap_receives().lend_anyway(HEAP_BYTES);
                     self.mode = self.heap_receive_with(lent);
                 }
+                // What is still in flight of the multishot receive is read by it.
+                #[cfg(feature = "hyper")]
+                Mode::Bulk(_) => self.mode = Mode::Multi,
                 Mode::Lent => return Poll::Ready(Err(forgotten())),
                 Mode::End => return Poll::Ready(Ok(None)),
                 Mode::Late(late) => {
@@ -352,6 +363,8 @@ impl Receiver {
                 ready!(Pin::new(submit).poll(cx)).map(|message| Some(message.bytes))
             }
             Mode::Ready(_) => Ok(None),
+            #[cfg(feature = "hyper")]
+            Mode::Bulk(_) => Ok(None),
             Mode::Lent => return Poll::Ready(Err(forgotten())),
             // It was cancelled when it was adopted.
             Mode::Late(late) => ready!(late.poll_late(cx)).map(|bytes| Some(bytes.into())),

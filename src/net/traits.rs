@@ -15,7 +15,7 @@ use crate::io::WriteOwned;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+#[cfg(feature = "tokio-io")]
 use std::task::ready;
 use std::task::{Context, Poll};
 
@@ -128,7 +128,7 @@ macro_rules! impl_futures_read {
 }
 
 /// At most `room` bytes of what is there. (Nothing is waited for where there is no room.)
-#[cfg(any(feature = "tokio-io", feature = "hyper"))]
+#[cfg(feature = "tokio-io")]
 fn fill_some<'a>(
     receiver: &'a mut Receiver,
     cx: &mut Context<'_>,
@@ -205,13 +205,9 @@ macro_rules! impl_hyper {
             fn poll_read(
                 mut self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
-                mut buf: hyper::rt::ReadBufCursor<'_>,
+                buf: hyper::rt::ReadBufCursor<'_>,
             ) -> Poll<io::Result<()>> {
-                let chunk = ready!(fill_some(&mut self.halves.rx, cx, buf.remaining()))?;
-                buf.put_slice(chunk);
-                let n = chunk.len();
-                self.halves.rx.consume(n);
-                Poll::Ready(Ok(()))
+                self.halves.rx.poll_cursor(cx, buf)
             }
         }
 
