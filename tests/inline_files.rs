@@ -77,8 +77,8 @@ fn what_may_wait_for_the_disk_goes_by_the_ring() {
     inline(async {
         let file = File::create(&path).await.unwrap();
         counted((1, 6), || async {
-            file.write_all_at(vec![1; 64 * 1024], 0).await.0.unwrap();
-            file.write_all_at(vec![2; 64 * 1024 + 1], 0)
+            file.write_all_at(vec![1; 128 * 1024], 0).await.0.unwrap();
+            file.write_all_at(vec![2; 128 * 1024 + 1], 0)
                 .await
                 .0
                 .unwrap();

@@ -232,7 +232,7 @@ impl Builder {
     /// as long as it took, and after 1 ms of such calls for the rest of the turn. So it is for
     /// local disks and for work that bears a pause of that kind.
     ///
-    /// On the spot: opening with `create` or `truncate`, writes with an offset up to 64 KiB,
+    /// On the spot: opening with `create` or `truncate`, writes with an offset up to 128 KiB,
     /// closing, metadata of a path, making a directory, links, renaming. By the ring, always:
     /// reads, syncing, removing, reserving, cutting off, and writes to files that were opened
     /// `direct` or synchronous. It has no effect together with [`restrict`](Builder::restrict), or
