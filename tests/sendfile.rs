@@ -612,3 +612,42 @@ fn other_ways_to_the_files_get_the_contents() {
         });
     });
 }
+
+/// A simulated kernel sends no files: the service is the same, and reads them.
+#[cfg(feature = "sim")]
+#[test]
+fn a_simulated_server_reads_its_files() {
+    use corering::net::TcpStream;
+    const SIZE: usize = 300_000;
+    let mut sim = corering::sim::Sim::new(7);
+    let server = sim.host("server").boot(|_core| async {
+        corering::fs::create_dir("/site").await.unwrap();
+        let contents = coded_bytes(3, 0, SIZE);
+        corering::fs::write("/site/file", contents).await.unwrap();
+        let files = ServeDir::open("/site").await.unwrap().sendfile(true);
+        let listener = TcpListener::bind("0.0.0.0:80").await.unwrap();
+        serve(listener, files.into_service(), Limits::default())
+            .await
+            .unwrap();
+    });
+    let client = sim.host("client").boot(|_core| async {});
+    let address = SocketAddr::new(server.address(), 80);
+    let answer = sim.block_on(&client, async move {
+        let mut stream = loop {
+            match TcpStream::connect(address).await {
+                Ok(stream) => break stream,
+                Err(_) => corering::time::sleep(10 * MS).await,
+            }
+        };
+        let request = b"GET /file HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        while let Some(bytes) = stream.recv().await.unwrap() {
+            answer.extend_from_slice(&bytes);
+        }
+        answer
+    });
+    let (head, body) = answer.split_at(answer.len() - SIZE);
+    assert!(head.starts_with(b"HTTP/1.1 200") && head.ends_with(b"\r\n\r\n"));
+    check_coded(3, 0, body);
+}
