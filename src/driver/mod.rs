@@ -39,6 +39,8 @@ mod silent;
 #[cfg(feature = "sim")]
 pub(crate) mod sim;
 pub(crate) mod slot;
+#[cfg(feature = "http")]
+pub(crate) mod stand_in;
 pub(crate) mod starved;
 pub(crate) mod submit;
 #[allow(

@@ -29,6 +29,12 @@ pub(crate) const UDP_GRO: libc::c_int = 104;
 const SO_MEMINFO: libc::c_int = 55;
 const MEMINFO_DROPS: usize = 8;
 
+/// Since Linux 6.5; what it counts, and the pages in memory first of all.
+#[cfg(feature = "http")]
+const SYS_CACHESTAT: libc::c_long = 451;
+#[cfg(feature = "http")]
+const CACHESTAT_COUNTS: usize = 5;
+
 const REGISTER_SEND_MSG_RING: u32 = 31;
 const OP_MSG_RING: u8 = 40;
 
@@ -146,6 +152,38 @@ pub(crate) fn map_anonymous(len: usize) -> io::Result<NonNull<u8>> {
         return Err(io::Error::last_os_error());
     }
     NonNull::new(ptr.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// Addresses of `len` bytes that read as zeros: reserved, and no memory until something is
+/// written to them, for which they must be made writable.
+#[cfg(feature = "http")]
+pub(crate) fn reserve(len: usize) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let none = std::ptr::null_mut();
+    // SAFETY: a new anonymous mapping touches no memory that exists.
+    let ptr = unsafe { libc::mmap(none, len, libc::PROT_READ, flags, -1, 0) };
+    if ptr == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(ptr.cast()).ok_or_else(|| io::Error::from_raw_os_error(libc::ENOMEM))
+}
+
+/// Makes the pages of `len` bytes of a mapping writable, whose first one begins here.
+#[cfg(feature = "http")]
+pub(crate) fn make_writable(begin: NonNull<u8>, len: usize) -> io::Result<()> {
+    let protection = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: gives rights to pages and takes none away, so that no access becomes invalid.
+    check(unsafe { libc::mprotect(begin.as_ptr().cast(), len, protection) }).map(drop)
+}
+
+/// Ends a mapping.
+///
+/// # Safety
+/// It is the caller's own, of this length, and nobody refers to it any more.
+#[cfg(feature = "http")]
+pub(crate) unsafe fn unmap(begin: NonNull<u8>, len: usize) {
+    // SAFETY: the caller's promise; it fails for what is no mapping only.
+    unsafe { libc::munmap(begin.as_ptr().cast(), len) };
 }
 
 pub(crate) fn eventfd() -> io::Result<OwnedFd> {
@@ -424,11 +462,14 @@ pub(crate) fn shutdown(fd: &Fd, how: Shutdown) -> io::Result<()> {
 }
 
 /// `sendmsg(2)` without waiting, of the first 1,024 pieces, which is all that the kernel takes at
-/// once: `WouldBlock` where the socket has no room.
-pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>]) -> io::Result<usize> {
+/// once: `WouldBlock` where the socket has no room. Where `more` follows, the last packet may wait
+/// for it.
+pub(crate) fn send_now(fd: &Fd, pieces: &[io::IoSlice<'_>], more: bool) -> io::Result<usize> {
     let pieces = &pieces[..pieces.len().min(libc::UIO_MAXIOV as usize)];
     simulated!(is_simulated(fd), sim::calls::send_now(fd, pieces));
-    sock(fd).send_vectored_with_flags(pieces, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+    let more = if more { libc::MSG_MORE } else { 0 };
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL | more;
+    sock(fd).send_vectored_with_flags(pieces, flags)
 }
 
 /// `recv(2)` without waiting, into the free room of hyper's memory: `WouldBlock` where nothing has
@@ -611,6 +652,78 @@ pub(crate) fn metadata(fd: &Fd) -> io::Result<Box<libc::statx>> {
     // SAFETY: the path is empty and ends with NUL; the kernel writes one statx.
     check(unsafe { libc::statx(fd.as_raw_fd(), c"".as_ptr(), flags, mask, &mut *stat) })?;
     Ok(stat)
+}
+
+/// Whether the kernel has a part of a file in memory, all of it, and reads that without waiting for
+/// anybody (`cachestat(2)`, Linux 6.5). Where it does not say, no: before that, of some file
+/// systems (those that ask a server, overlayfs), and, where the kernel is newer, of a file that
+/// this process may not write and does not own.
+#[cfg(feature = "http")]
+pub(crate) fn is_cached(file: &Fd, at: u64, len: usize) -> bool {
+    simulated!(is_simulated(file), false);
+    // SAFETY: touches no memory.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as u64;
+    let range = [at, len as u64];
+    let mut counts = [0u64; CACHESTAT_COUNTS];
+    let (number, raw) = (SYS_CACHESTAT, file.as_raw_fd());
+    // SAFETY: the kernel reads two words and writes five.
+    let known = unsafe { libc::syscall(number, raw, range.as_ptr(), counts.as_mut_ptr(), 0) };
+    let pages = (at + len as u64).div_ceil(page) - at / page;
+    known == 0 && counts[0] >= pages && is_read_at_once(file, at)
+}
+
+/// Whether the byte at an offset is read without waiting for a disk or a server.
+#[cfg(feature = "http")]
+fn is_read_at_once(file: &Fd, at: u64) -> bool {
+    let (raw, mut byte) = (file.as_raw_fd(), 0u8);
+    let piece = libc::iovec {
+        iov_base: std::ptr::from_mut(&mut byte).cast(),
+        iov_len: 1,
+    };
+    let (number, flags) = (libc::SYS_preadv2, libc::RWF_NOWAIT);
+    let [low, high] = [at, at >> 32].map(|half| half as libc::c_ulong);
+    // SAFETY: the kernel reads one piece and writes one byte.
+    let n = unsafe { libc::syscall(number, raw, std::ptr::from_ref(&piece), 1, low, high, flags) };
+    // What is in memory alone has nothing to wait for, but does not know the flag.
+    n == 1 || io::Error::last_os_error().raw_os_error() == Some(libc::EOPNOTSUPP) && is_tmpfs(file)
+}
+
+#[cfg(feature = "http")]
+fn is_tmpfs(file: &Fd) -> bool {
+    // SAFETY: an all-zero statfs is a valid value.
+    let mut stat: libc::statfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel writes one statfs.
+    let known = unsafe { libc::fstatfs(file.as_raw_fd(), &mut stat) };
+    known == 0 && stat.f_type == libc::TMPFS_MAGIC
+}
+
+/// Sends a part of a file from the kernel's own memory, as much of it as the socket has room for
+/// (`sendfile(2)`): `WouldBlock` where it has none, 0 where the file has ended. It does not wait
+/// for the peer if the socket is non-blocking ([`set_nonblocking`]), nor for the disk if the part
+/// [is cached](is_cached).
+#[cfg(feature = "http")]
+pub(crate) fn sendfile(to: &Fd, file: &Fd, at: u64, len: usize) -> io::Result<usize> {
+    let mut at = i64::try_from(at).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL))?;
+    // SAFETY: the kernel reads and writes one offset.
+    let n = unsafe { libc::sendfile64(to.as_raw_fd(), file.as_raw_fd(), &mut at, len) };
+    if n < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(n as usize)
+    }
+}
+
+/// Has system calls on this open file never wait. The ring's receives and sends of a socket are
+/// none of that: they wait as before.
+#[cfg(feature = "http")]
+pub(crate) fn set_nonblocking(fd: &Fd) -> io::Result<()> {
+    simulated!(
+        is_simulated(fd),
+        Err(io::Error::from_raw_os_error(libc::ENOSYS))
+    );
+    let mut on: libc::c_int = 1;
+    // SAFETY: the kernel reads one number during the call.
+    check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::FIONBIO, &mut on) }).map(drop)
 }
 
 /// The number of a device, of its two halves.

@@ -32,6 +32,8 @@ mod path;
 mod reader;
 mod root;
 mod send_file;
+#[cfg(feature = "http")]
+mod stand_in;
 mod submit;
 mod whole;
 mod writer;
@@ -51,5 +53,7 @@ pub use path::{
 pub use reader::FileReader;
 pub use root::Root;
 pub use send_file::send_file;
+#[cfg(feature = "http")]
+pub(crate) use stand_in::STAND_IN_BYTES_MAX;
 pub use whole::{copy, read, read_to_string, write};
 pub use writer::FileWriter;

@@ -3,9 +3,14 @@
 //! A piece of up to [`ONE_READ_MAX`] bytes is one read, made before the headers leave. What is
 //! longer is read in chunks of [`CHUNK_BYTES`], with the next one in flight while hyper sends.
 //! A file that turns out shorter than the headers have said breaks the connection off.
+//!
+//! Where the connection sends files by itself ([`Way::SendFile`]), a part of at least
+//! [`STAND_IN_BYTES_MIN`] bytes that the kernel has in memory is not read at all: its frame is a
+//! stand-in. What the kernel would have to fetch from the disk is read, so that no core waits for
+//! the disk.
 
 use super::plan::{Body as Planned, Part};
-use crate::fs::File;
+use crate::fs::{File, STAND_IN_BYTES_MAX};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::collections::VecDeque;
@@ -22,7 +27,34 @@ pub(super) const ONE_READ_MAX: u64 = 128 * 1024;
 /// The pieces of what is longer, in bytes.
 const CHUNK_BYTES: u64 = 256 * 1024;
 
+/// From how many bytes on a part is worth a stand-in.
+const STAND_IN_BYTES_MIN: u64 = 32 * 1024;
+
+/// How a body gets what it sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It reads the file.
+    Read,
+    /// Its frames may stand for parts of the file, which the connection sends.
+    SendFile,
+}
+
+impl Way {
+    /// The frame for the beginning of a range, if it may be a stand-in.
+    fn stand_in(self, file: &File, range: &Range<u64>) -> Option<Bytes> {
+        let len = range.end - range.start;
+        if self == Way::Read || len < STAND_IN_BYTES_MIN {
+            return None;
+        }
+        let len = len.min(STAND_IN_BYTES_MAX as u64) as usize;
+        file.stand_in(range.start, len).map(Bytes::from_owner)
+    }
+}
+
 /// The body of an answer of [`ServeDir`](super::ServeDir).
+///
+/// Where that was asked for [`sendfile`](super::ServeDir::sendfile), its frames are not what the
+/// file says.
 ///
 /// ```
 /// use corering::http::FileBody;
@@ -68,18 +100,21 @@ impl FileBody {
     }
 
     /// What the plan says, of the file that it was made for.
-    pub(super) async fn planned(body: Planned, file: File) -> io::Result<FileBody> {
+    pub(super) async fn planned(body: Planned, file: File, way: Way) -> io::Result<FileBody> {
         let left = body.len();
         match body {
             Planned::Empty => Ok(FileBody::empty()),
             Planned::Text(text) => Ok(text.into()),
             Planned::File(range) if left <= ONE_READ_MAX => {
+                if let Some(bytes) = way.stand_in(&file, &range) {
+                    return Ok(FileBody::of(bytes));
+                }
                 let buf = Vec::with_capacity(left as usize);
                 let (result, buf) = file.read_exact_at(buf, range.start).await;
                 result.map(|()| FileBody::of(buf.into()))
             }
             Planned::File(range) => {
-                let file = Some(Chunks::new(Rc::new(file), range));
+                let file = Some(Chunks::new(Rc::new(file), range, way));
                 Ok(FileBody {
                     file,
                     left,
@@ -87,7 +122,7 @@ impl FileBody {
                 })
             }
             Planned::Parts(parts) => {
-                let file = Some(Chunks::new(Rc::new(file), 0..0));
+                let file = Some(Chunks::new(Rc::new(file), 0..0, way));
                 Ok(FileBody {
                     file,
                     parts: parts.into(),
@@ -153,47 +188,60 @@ impl Body for FileBody {
 /// A read in flight: how many bytes came, and the buffer.
 type Reading = Pin<Box<dyn Future<Output = (io::Result<()>, Vec<u8>)>>>;
 
-/// A range of a file, chunk by chunk, one of them ahead.
+/// The next chunk.
+enum Ahead {
+    Reading(Reading),
+    StandIn(Bytes),
+}
+
+/// A range of a file, chunk by chunk, one of them ahead where it is read.
 struct Chunks {
     file: Rc<File>,
+    way: Way,
     /// What no read was started for.
     range: Range<u64>,
-    ahead: Option<Reading>,
+    ahead: Option<Ahead>,
 }
 
 impl Chunks {
-    fn new(file: Rc<File>, range: Range<u64>) -> Chunks {
+    fn new(file: Rc<File>, range: Range<u64>, way: Way) -> Chunks {
         Chunks {
             file,
+            way,
             range,
             ahead: None,
         }
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        if self.ahead.is_none() {
-            self.ahead = self.start();
-        }
-        let Some(reading) = &mut self.ahead else {
-            return Poll::Ready(None);
+        let mut reading = match self.ahead.take().or_else(|| self.start()) {
+            None => return Poll::Ready(None),
+            Some(Ahead::StandIn(bytes)) => return Poll::Ready(Some(Ok(bytes))),
+            Some(Ahead::Reading(reading)) => reading,
         };
-        let (result, buf) = ready!(reading.as_mut().poll(cx));
-        self.ahead = None;
+        let Poll::Ready((result, buf)) = reading.as_mut().poll(cx) else {
+            self.ahead = Some(Ahead::Reading(reading));
+            return Poll::Pending;
+        };
         if let Err(error) = result {
             self.range = 0..0;
             return Poll::Ready(Some(Err(error)));
         }
         // Started before this chunk is sent; the waker is renewed by the next poll.
         self.ahead = self.start();
-        if let Some(next) = &mut self.ahead {
+        if let Some(Ahead::Reading(next)) = &mut self.ahead {
             if let Poll::Ready(early) = next.as_mut().poll(cx) {
-                self.ahead = Some(Box::pin(std::future::ready(early)));
+                *next = Box::pin(std::future::ready(early));
             }
         }
         Poll::Ready(Some(Ok(Bytes::from(buf))))
     }
 
-    fn start(&mut self) -> Option<Reading> {
+    fn start(&mut self) -> Option<Ahead> {
+        if let Some(bytes) = self.way.stand_in(&self.file, &self.range) {
+            self.range.start += bytes.len() as u64;
+            return Some(Ahead::StandIn(bytes));
+        }
         let at = self.range.start;
         let len = (self.range.end - at).min(CHUNK_BYTES);
         if len == 0 {
@@ -201,10 +249,10 @@ impl Chunks {
         }
         self.range.start += len;
         let file = self.file.clone();
-        Some(Box::pin(async move {
+        Some(Ahead::Reading(Box::pin(async move {
             file.read_exact_at(Vec::with_capacity(len as usize), at)
                 .await
-        }))
+        })))
     }
 }
 

@@ -1,10 +1,11 @@
 //! The file service: carries [`Plan`]s out.
 
-use super::body::FileBody;
+use super::body::{FileBody, Way};
 use super::conditional::FileVersion;
 use super::listing::{self, Entry};
 use super::path::RequestPath;
 use super::plan::{Plan, admit};
+use super::send_files;
 use crate::fs::{File, Metadata, Root};
 use hyper::service::{Service, service_fn};
 use hyper::{Request, Response, StatusCode};
@@ -34,6 +35,7 @@ use std::time::SystemTime;
 pub struct ServeDir {
     root: Rc<Root>,
     listing: bool,
+    sendfile: bool,
 }
 
 impl ServeDir {
@@ -51,6 +53,7 @@ impl ServeDir {
         Ok(ServeDir {
             root: Rc::new(Root::open(directory).await?),
             listing: true,
+            sendfile: false,
         })
     }
 
@@ -58,6 +61,40 @@ impl ServeDir {
     #[must_use]
     pub fn listing(mut self, listing: bool) -> ServeDir {
         self.listing = listing;
+        self
+    }
+
+    /// Whether the kernel sends files from its own memory (`sendfile(2)`), instead of from a copy
+    /// that was read for it. Off by default; for files of 100 KiB and more it costs far less.
+    ///
+    /// It is right only if nothing between this and [`serve`](super::serve()) looks at the body:
+    /// nothing may compress, collect, hash or store it. Its frames are then *stand-ins*, with the
+    /// right length and other bytes (a text that says so, and zeros), which the connection that
+    /// the request came by replaces on their way. A request that came otherwise (over TLS, through
+    /// hyper alone, made by the program itself) is answered with the contents, whatever this says.
+    ///
+    /// Parts of 32 KiB and more are sent this way if the kernel has them in memory, and says so
+    /// (`cachestat(2)`, since Linux 6.5; not on overlayfs; newer kernels say it only of files that
+    /// the server owns or may write). All others are read as before, and so is everything on a
+    /// [restricted](crate::Restrict) runtime and on file systems that ask a server. Each core that
+    /// sends files reserves 1 GiB of addresses, which is no memory.
+    ///
+    /// Who changes a file while it is sent changes what is under way: the peer may get any mixture
+    /// of old and new, and zeros from where the file was cut off up to the end of that page.
+    /// Files that are replaced ([`fs::write_atomic`](crate::fs::write_atomic()), `mv`, `rsync`)
+    /// arrive as they were.
+    ///
+    /// ```no_run
+    /// # async fn f() -> std::io::Result<()> {
+    /// let files = corering::http::ServeDir::open("public").await?.sendfile(true);
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn sendfile(mut self, sendfile: bool) -> ServeDir {
+        self.sendfile = sendfile;
+        if sendfile {
+            send_files::want();
+        }
         self
     }
 
@@ -96,13 +133,35 @@ impl ServeDir {
         if !metadata.is_file() || path.has_trailing_slash() {
             return without_file(Plan::error(method, StatusCode::NOT_FOUND));
         }
-        send(request, path.relative(), file, &metadata).await
+        self.send(request, path.relative(), file, &metadata).await
     }
 
     async fn open_file(&self, path: &Path) -> io::Result<(File, Metadata)> {
         let file = self.root.open_file(path).await?;
         let metadata = file.cached_metadata()?;
         Ok((file, metadata))
+    }
+
+    async fn send<B>(
+        &self,
+        request: &Request<B>,
+        name: &Path,
+        file: File,
+        metadata: &Metadata,
+    ) -> Response<FileBody> {
+        let version = FileVersion::of(metadata);
+        let method = request.method();
+        let mut plan = Plan::file(method, request.headers(), name, &version, time_of_day());
+        let planned = std::mem::replace(&mut plan.body, super::Body::Empty);
+        let way = match self.sendfile && send_files::is_marked(request) {
+            true => Way::SendFile,
+            false => Way::Read,
+        };
+        match FileBody::planned(planned, file, way).await {
+            Ok(body) => respond(plan, body),
+            // Nothing is sent yet, so it can be said.
+            Err(error) => without_file(Plan::open_failed(method, &error)),
+        }
     }
 
     async fn directory<B>(&self, request: &Request<B>, path: &RequestPath) -> Response<FileBody> {
@@ -113,7 +172,7 @@ impl ServeDir {
         let index = path.relative().join("index.html");
         match self.open_file(&index).await {
             Ok((file, metadata)) if metadata.is_file() => {
-                return send(request, &index, file, &metadata).await;
+                return self.send(request, &index, file, &metadata).await;
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return without_file(Plan::open_failed(method, &error));
@@ -151,23 +210,6 @@ impl ServeDir {
             }
         }
         Ok(entries)
-    }
-}
-
-async fn send<B>(
-    request: &Request<B>,
-    name: &Path,
-    file: File,
-    metadata: &Metadata,
-) -> Response<FileBody> {
-    let version = FileVersion::of(metadata);
-    let method = request.method();
-    let mut plan = Plan::file(method, request.headers(), name, &version, time_of_day());
-    let planned = std::mem::replace(&mut plan.body, super::Body::Empty);
-    match FileBody::planned(planned, file).await {
-        Ok(body) => respond(plan, body),
-        // Nothing is sent yet, so it can be said.
-        Err(error) => without_file(Plan::open_failed(method, &error)),
     }
 }
 

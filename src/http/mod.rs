@@ -22,6 +22,9 @@
 //! 2. The metadata is read from the open descriptor, so that what is promised in the headers is
 //!    what is read.
 //! 3. Time comes in as a value.
+//! 4. A file's bytes pass through this process, unless [`ServeDir::sendfile`] says that nobody
+//!    looks at them there, and [`serve()`] has the connection: then the kernel sends what it has in
+//!    memory, and the frames of the body only stand for it.
 
 mod body;
 mod client;
@@ -33,6 +36,7 @@ pub mod path;
 pub mod plan;
 pub mod range;
 mod redirect;
+mod send_files;
 mod server;
 pub mod types;
 mod watch;

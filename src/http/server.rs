@@ -11,6 +11,7 @@
 //!    └ idle_time     └ header_time              └ unlimited; what is sent must move: write_time
 //! ```
 
+use super::send_files;
 use super::watch::{Watch, Watched};
 use crate::is_stopping;
 use crate::net::{TcpListener, TcpStream};
@@ -175,11 +176,14 @@ where
     // Both only make it better: a peer that is gone already shows at the first read.
     let _ = stream.set_nodelay(true);
     let _ = stream.set_user_timeout(Some(server.limits.write_time));
-    let watch = Rc::new(Watch::new());
+    let watch = Rc::new(Watch::new(send_files::prepare(&stream)));
     let io = Watched::new(stream, watch.clone());
     let serving = watch.clone();
-    let watched = service_fn(move |request| {
+    let watched = service_fn(move |mut request| {
         let busy = serving.busy();
+        if serving.sends_files() {
+            send_files::mark(&mut request);
+        }
         let answer = service.call(request);
         async move {
             let response = answer.await?;

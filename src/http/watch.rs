@@ -1,7 +1,7 @@
 //! What a connection is doing, seen from outside of hyper: by its reads, its requests and answers.
 
 use super::server::Limits;
-use crate::net::TcpStream;
+use crate::net::{TcpStream, Waiting};
 use crate::time::Instant;
 use std::cell::Cell;
 use std::io;
@@ -26,14 +26,21 @@ pub(super) struct Watch {
     /// hyper has bytes that the socket does not take yet; perhaps of an answer whose body is
     /// dropped. `write_time` is their limit.
     stuck: Cell<bool>,
+    /// The connection can send parts of files that their stand-ins name.
+    sends_files: bool,
 }
 
 impl Watch {
-    pub(super) fn new() -> Watch {
+    pub(super) fn new(sends_files: bool) -> Watch {
         Watch {
             phase: Cell::new(Phase::Idle(Instant::now())),
             stuck: Cell::new(false),
+            sends_files,
         }
+    }
+
+    pub(super) fn sends_files(&self) -> bool {
+        self.sends_files
     }
 
     fn has_read(&self) {
@@ -80,16 +87,22 @@ impl Drop for Busy {
     }
 }
 
-/// A stream whose reads are watched.
+/// A stream whose reads are watched, and whose writes may contain stand-ins for parts of files.
 #[derive(Debug)]
 pub(super) struct Watched {
     stream: TcpStream,
     watch: Rc<Watch>,
+    waiting: Waiting,
 }
 
 impl Watched {
     pub(super) fn new(stream: TcpStream, watch: Rc<Watch>) -> Watched {
-        Watched { stream, watch }
+        let waiting = Waiting::default();
+        Watched {
+            stream,
+            watch,
+            waiting,
+        }
     }
 
     fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
@@ -113,22 +126,26 @@ impl hyper::rt::Read for Watched {
 
 impl hyper::rt::Write for Watched {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let wrote = hyper::rt::Write::poll_write(self.as_mut().stream(), cx, buf);
-        self.watch.has_written(wrote.is_ready());
-        wrote
+        self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
 
     fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let wrote = hyper::rt::Write::poll_write_vectored(self.as_mut().stream(), cx, bufs);
-        self.watch.has_written(wrote.is_ready());
+        let this = self.get_mut();
+        let wrote = if this.watch.sends_files {
+            this.stream.poll_write_files(cx, bufs, &mut this.waiting)
+        } else {
+            let stream = Pin::new(&mut this.stream);
+            hyper::rt::Write::poll_write_vectored(stream, cx, bufs)
+        };
+        this.watch.has_written(wrote.is_ready());
         wrote
     }
 
@@ -152,7 +169,7 @@ mod tests {
     #[test]
     fn each_phase_has_its_deadline() {
         let limits = Limits::default();
-        let watch = Rc::new(Watch::new());
+        let watch = Rc::new(Watch::new(false));
         let start = Instant::now();
         let until = |watch: &Watch| watch.deadline(&limits).map(|at| at.duration_since(start));
         assert!(until(&watch).unwrap() <= limits.idle_time);

@@ -20,6 +20,8 @@ mod addr;
 mod backoff;
 mod connect;
 mod datagram;
+#[cfg(feature = "http")]
+mod file_part;
 mod listener;
 mod options;
 mod owned_read;
@@ -42,6 +44,8 @@ pub use crate::driver::buf_ring::RecvBuf;
 pub use acceptor::{Accept, Incoming};
 pub use addr::{ToSocketAddrs, lookup_host};
 pub use datagram::Datagram;
+#[cfg(feature = "http")]
+pub(crate) use file_part::Waiting;
 pub use listener::TcpListener;
 pub use owned_read::ReadOwned;
 pub use sender::{Torn, ZeroCopyBuf};

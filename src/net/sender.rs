@@ -100,7 +100,7 @@ impl Sender {
         self.torn.replace(false)
     }
 
-    fn check(&self) -> io::Result<()> {
+    pub(super) fn check(&self) -> io::Result<()> {
         if self.torn.get() {
             return Err(io::Error::new(io::ErrorKind::BrokenPipe, Torn(())));
         }
@@ -141,29 +141,62 @@ impl Sender {
     /// queue, all of it.
     fn send_through(&self, pieces: &[io::IoSlice<'_>]) -> Option<io::Result<usize>> {
         let len: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if len < THROUGH_BYTES_MIN || !self.queue().has_sent_all() {
+        if len < THROUGH_BYTES_MIN {
             return None;
         }
-        let turn = self.fd().driver().turn_number() as u32;
-        let before = self.through.get();
-        let before = if before.turn == turn { before.bytes } else { 0 };
-        let room = THROUGH_BYTES_MAX - before as usize;
+        self.send_past(pieces, len, false)
+    }
+
+    /// Gives the kernel the pieces, of `len` bytes, if nothing waits before them; `None` where
+    /// they are to take the queue. Where `more` follows at once, the last packet may wait for it.
+    pub(super) fn send_past(
+        &self,
+        pieces: &[io::IoSlice<'_>],
+        len: usize,
+        more: bool,
+    ) -> Option<io::Result<usize>> {
+        if !self.queue().has_sent_all() {
+            return None;
+        }
+        let room = self.room_past();
         let sent = match len <= room {
-            true => sys::send_now(self.fd(), pieces),
+            true => sys::send_now(self.fd(), pieces, more),
             false if room == 0 => return None,
-            false => sys::send_now(self.fd(), &beginning(pieces, room)),
+            false => sys::send_now(self.fd(), &beginning(pieces, room), more),
         };
         match &sent {
             // Nothing but empty pieces among those that the kernel takes at once.
             Ok(0) => return None,
-            Ok(n) => {
-                let bytes = before + *n as u32;
-                self.through.set(Through { turn, bytes });
-            }
+            Ok(n) => self.went_past(*n),
             Err(error) if goes_by_the_ring(error) => return None,
-            Err(error) => self.queue().fail(error),
+            Err(error) => self.fail(error),
         }
         Some(sent)
+    }
+
+    /// How many bytes may go past the queue in this turn of the loop.
+    pub(super) fn room_past(&self) -> usize {
+        let through = self.through.get();
+        match through.turn == self.turn() {
+            true => THROUGH_BYTES_MAX.saturating_sub(through.bytes as usize),
+            false => THROUGH_BYTES_MAX,
+        }
+    }
+
+    /// Counts what has gone past the queue.
+    pub(super) fn went_past(&self, bytes: usize) {
+        let turn = self.turn();
+        let bytes = (THROUGH_BYTES_MAX - self.room_past() + bytes) as u32;
+        self.through.set(Through { turn, bytes });
+    }
+
+    fn turn(&self) -> u32 {
+        self.fd().driver().turn_number() as u32
+    }
+
+    /// What went past the queue, which is idle, has failed: so does what comes later.
+    pub(super) fn fail(&self, error: &io::Error) {
+        self.queue().fail(error);
     }
 
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

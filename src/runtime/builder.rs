@@ -27,6 +27,7 @@ use std::time::Duration;
 /// | receives into the heap of a core | 64 MiB | [`heap_receive_bytes`](Builder::heap_receive_bytes) | `heap_receives`, `heap_receive_bytes`, `heap_receives_put_off` |
 /// | received and not read, of a stream | 256 KiB; then TCP slows the sender down | | `stops` |
 /// | written and not sent, of a stream | 64 KiB behind what is in flight; then writers wait | | |
+/// | parts of files that the kernel sends, of a core | 1024 of 1 MiB; then files are read | | |
 /// | accepted and not taken, of a listener | 1024 connections; then they wait in the kernel | | `stops` |
 /// | accepts without a descriptor left | again after 5 ms, doubling up to 1 s | | `accept_backoffs` |
 /// | zero-copy sends in flight, of a core | 64 MiB; then they copy | [`zero_copy_bytes`](Builder::zero_copy_bytes) | `zero_copy_bytes`, `zero_copy_copied` |

@@ -90,7 +90,9 @@ pub(crate) async fn files_on(
     listing: bool,
     listener: TcpListener,
 ) -> io::Result<()> {
-    let files = ServeDir::open(directory).await?.listing(listing);
+    // Nothing stands between the two that would look at a body.
+    let files = ServeDir::open(directory).await?.sendfile(true);
+    let files = files.listing(listing);
     serve(listener, files.into_service(), Limits::default()).await
 }
 

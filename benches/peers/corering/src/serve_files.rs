@@ -10,7 +10,10 @@ pub(crate) fn run(files: &peer::ServeFiles) -> peer::Served {
     peer::serve::ready(listener.local_addr()?.port())?;
     let mut runtime = corering::Runtime::new().map_err(io::Error::from)?;
     runtime.block_on(async {
-        let service = ServeDir::open(&files.root).await?.into_service();
+        let service = ServeDir::open(&files.root)
+            .await?
+            .sendfile(true)
+            .into_service();
         serve(TcpListener::from_std(listener)?, service, Limits::default()).await
     })?;
     Ok(())
