@@ -2,8 +2,8 @@
 //!
 //! Rules:
 //! 1. The driver finds out once how many rounds of arithmetic take the time that is wanted, by the
-//!    CPU clock of its thread, and gives every contender the number. So all of them do the very same,
-//!    and no reading of a clock by one of them decides how much.
+//!    CPU clock of its thread, and gives every contender the number. So all of them do the very
+//!    same, and no reading of a clock by one of them decides how much.
 //! 2. The least of many readings counts: an interrupt only adds, and who is preempted pays nothing.
 //! 3. Each step needs the one before, so that the work takes as long beside another thread's.
 

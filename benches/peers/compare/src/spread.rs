@@ -42,8 +42,8 @@ const DEPTH: usize = 16;
 /// Connections that are busier than the rest, and how many times.
 const BUSY: u32 = 8;
 const BUSY_TIMES: u32 = 8;
-/// How often messages of a busy connection leave, and how many together: in all 45,000 a second, 95 %
-/// of what one core can do, so that no core has too much however badly it is spread.
+/// How often messages of a busy connection leave, and how many together: in all 45,000 a second,
+/// 95 % of what one core can do, so that no core has too much however badly they are spread.
 const TICK: Duration = Duration::from_millis(1);
 const TOGETHER: usize = 3;
 /// Every run serves so many sets of connections, each with other busy ones.
@@ -73,8 +73,8 @@ impl Way {
         let work = WORK.as_micros();
         match self {
             Self::Gain => format!(
-                "{CONNECTIONS} connections, {MESSAGE_BYTES} B, {DEPTH} under way on each, {work} µs \
-                 of CPU a request in the handler; columns that do not say otherwise are of two cores"
+                "{CONNECTIONS} connections, {MESSAGE_BYTES} B, {DEPTH} under way on each, {work} \
+                 µs of CPU a request in the handler; what does not say otherwise is of two cores"
             ),
             Self::Skewed => format!(
                 "{CONNECTIONS} connections of which {BUSY} are {BUSY_TIMES} times busier, by the \
