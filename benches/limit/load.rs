@@ -1,7 +1,8 @@
 //! The load: connections that each keep `depth` messages under way and check every byte.
 //!
 //! Rules:
-//! 1. The load never sleeps, so that no server pays for waking it.
+//! 1. The load never sleeps, so that no server pays for waking it; unless the plan wants it to take
+//!    no more of its CPU than it needs ([`Pace`]).
 //! 2. A stream's byte at position `p` is a function of the connection and `p`: what is lost,
 //!    repeated or mixed up shows at once.
 //! 3. Only the time between the two marks counts: before it the connections warm up, after it what
@@ -20,15 +21,48 @@ const PATTERN_BYTES: usize = 262_139;
 /// The most that one call reads or writes.
 const CHUNK_BYTES: usize = 256 << 10;
 const EVENTS_MAX: usize = 256;
+/// How long the load sleeps at most, so that it sees the end of the measured time.
+const REST_MAX: Duration = Duration::from_millis(1);
 /// How long what is under way at the end may take.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// When messages leave, and what the load does meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// As soon as an answer is back. The load looks for answers all the time.
+    Eager,
+    /// As soon as an answer is back. The load sleeps while there is none.
+    #[allow(dead_code)] // Of the comparison, which shares this file.
+    Patient,
+    /// By the clock, whatever is back. The load sleeps while nothing is due and nothing comes.
+    #[allow(dead_code)] // Of the comparison, which shares this file.
+    Clocked(Clock),
+}
+
+/// A connection's `depth` messages leave together, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Clock {
+    /// How often those of a busy connection leave.
+    pub(crate) tick: Duration,
+    /// Which connections are busy: a bit each, from the lowest on.
+    pub(crate) busy: u64,
+    /// How many times busier than the others they are.
+    pub(crate) times: u32,
+}
+
+impl Clock {
+    fn is_busy(&self, index: usize) -> bool {
+        index < u64::BITS as usize && self.busy >> index & 1 == 1
+    }
+}
 
 /// What to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
+    pub(crate) pace: Pace,
     pub(crate) connections: usize,
     pub(crate) message_bytes: usize,
-    /// Messages under way per connection.
+    /// Messages under way per connection; or that leave together, by the clock.
     pub(crate) depth: usize,
     /// How many bytes one more connection keeps under way, whose latency does not count; 0 for
     /// none.
@@ -88,12 +122,14 @@ pub(crate) fn run(address: SocketAddr, plan: Plan, mut mark: impl FnMut()) -> io
 }
 
 struct Load {
+    pace: Pace,
     poll: OwnedFd,
     clients: Vec<Client>,
     pattern: Vec<u8>,
     chunk: Vec<u8>,
     latency: Histogram,
     draining: bool,
+    depth: usize,
 }
 
 struct Client {
@@ -109,6 +145,8 @@ struct Client {
     messages: u64,
     /// When each message under way was asked for.
     begun: VecDeque<Instant>,
+    /// When the next messages leave, and how long after them the ones behind; by the clock only.
+    due: Option<(Instant, Duration)>,
     /// Whether the poll also waits for room to write.
     blocked: bool,
 }
@@ -123,12 +161,14 @@ impl Load {
         // SAFETY: the descriptor is new, and nobody else owns it.
         let poll = unsafe { OwnedFd::from_raw_fd(poll) };
         let mut load = Self {
+            pace: plan.pace,
             poll,
             clients: Vec::with_capacity(plan.connections),
             pattern: pattern(),
             chunk: vec![0; CHUNK_BYTES],
             latency: Histogram::default(),
             draining: false,
+            depth: plan.depth,
         };
         let firehoses = usize::from(plan.firehose_bytes > 0);
         for index in 0..plan.connections + firehoses {
@@ -141,14 +181,34 @@ impl Load {
             let client = Client::new(stream, index, &plan);
             load.clients.push(client);
         }
+        if let Pace::Clocked(clock) = plan.pace {
+            load.wind_up(&clock);
+        }
         for index in 0..load.clients.len() {
             load.write(index)?;
         }
         Ok(load)
     }
 
-    /// Looks once which connections are ready, and serves those.
+    /// Sets when messages leave. Connections that are not busy take turns.
+    fn wind_up(&mut self, clock: &Clock) {
+        let begin = Instant::now() + clock.tick;
+        for (index, client) in self.clients.iter_mut().enumerate() {
+            let turn = index as u32 % clock.times;
+            client.due = Some(if clock.is_busy(index) {
+                (begin, clock.tick)
+            } else {
+                (begin + clock.tick * turn, clock.tick * clock.times)
+            });
+        }
+    }
+
+    /// Looks once which connections are ready or due, and serves those.
     fn turn(&mut self) -> io::Result<()> {
+        if self.pace != Pace::Eager {
+            self.rest()?;
+            self.send_due()?;
+        }
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX];
         let (fd, start) = (self.poll.as_raw_fd(), events.as_mut_ptr());
         // SAFETY: `start` has room for `EVENTS_MAX` events.
@@ -174,6 +234,49 @@ impl Load {
         Ok(())
     }
 
+    /// Sleeps until a connection is ready or due, but not for long.
+    fn rest(&self) -> io::Result<()> {
+        let due = self.clients.iter().filter_map(|client| client.due);
+        let limit = match due.map(|(next, _)| next).min() {
+            Some(next) if !self.draining => next.saturating_duration_since(Instant::now()),
+            _ => REST_MAX,
+        };
+        let time = libc::timespec {
+            tv_sec: 0,
+            tv_nsec: limit.min(REST_MAX).subsec_nanos().into(),
+        };
+        let mut entry = libc::pollfd {
+            fd: self.poll.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let (entry, time) = (&raw mut entry, &raw const time);
+        // SAFETY: there is one entry, which lives until the call returns, as the time does.
+        let ready = unsafe { libc::ppoll(entry, 1, time, std::ptr::null()) };
+        if ready >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() == io::ErrorKind::Interrupted {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    /// Writes what the clock says.
+    fn send_due(&mut self) -> io::Result<()> {
+        if self.draining {
+            return Ok(());
+        }
+        let now = Instant::now();
+        for index in 0..self.clients.len() {
+            if self.clients[index].ask_by_clock(self.depth, now) {
+                self.write(index)?;
+            }
+        }
+        Ok(())
+    }
+
     fn read(&mut self, index: usize) -> io::Result<()> {
         let client = &mut self.clients[index];
         let len = match client.stream.read(&mut self.chunk) {
@@ -195,7 +298,7 @@ impl Load {
             if client.is_counted {
                 self.latency.record((now - begun).as_nanos() as u64);
             }
-            if !self.draining {
+            if !self.draining && client.due.is_none() {
                 client.begun.push_back(now);
             }
         }
@@ -270,7 +373,10 @@ impl Client {
             let size = plan.firehose_bytes.min(CHUNK_BYTES);
             (size, plan.firehose_bytes / size)
         };
-        let begun = VecDeque::from(vec![Instant::now(); depth]);
+        let begun = match plan.pace {
+            Pace::Clocked(_) => VecDeque::new(),
+            Pace::Eager | Pace::Patient => VecDeque::from(vec![Instant::now(); depth]),
+        };
         let offset = index * 7_919 % PATTERN_BYTES;
         Self {
             stream,
@@ -281,8 +387,23 @@ impl Client {
             received: 0,
             messages: 0,
             begun,
+            due: None,
             blocked: false,
         }
+    }
+
+    /// Asks for the messages that are due by now. Whether there are any.
+    fn ask_by_clock(&mut self, depth: usize, now: Instant) -> bool {
+        let Some((next, every)) = &mut self.due else {
+            return false;
+        };
+        let asked = self.begun.len();
+        while *next <= now {
+            // They count from when they were due, so that a late load hides nothing.
+            self.begun.extend(std::iter::repeat_n(*next, depth));
+            *next += *every;
+        }
+        self.begun.len() > asked
     }
 
     /// Where in the pattern the stream's byte at `position` stands.

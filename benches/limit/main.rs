@@ -25,7 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::load::{Outcome, Plan};
+use crate::load::{Outcome, Pace, Plan};
 use crate::server::{Stats, Wait};
 
 const SERVER_CPU: usize = 0;
@@ -103,6 +103,7 @@ fn compare(options: &Options) -> io::Result<()> {
             for &(name, serve) in CONTENDERS.iter().filter(|row| takes_part(row.0)) {
                 eprintln!("{connections} connections, round {round}: {name}");
                 let plan = Plan {
+                    pace: Pace::Eager,
                     connections,
                     message_bytes: options.size,
                     depth: options.depth,

@@ -105,6 +105,10 @@ class EchoProtocol(asyncio.Protocol):
 
 
 async def echo(options):
+    if options.cores > 1:
+        raise Unsupported("its server here is one thread")
+    if options.work:
+        raise Unsupported("its server here only echoes")
     listener = listen(options.port)
     if options.variant == "uvloop-protocol":
         loop = asyncio.get_running_loop()
@@ -123,6 +127,7 @@ def arguments():
     server = workloads.add_parser("echo")
     server.add_argument("--port", type=int, default=0)
     server.add_argument("--cores", type=int, default=1)
+    server.add_argument("--work", type=int, default=0)
     server = workloads.add_parser("serve-files")
     server.add_argument("dir")
     server.add_argument("--port", type=int, default=0)

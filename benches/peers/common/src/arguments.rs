@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use crate::{Case, Stop, case, download, files, tasks};
+use crate::{Case, Stop, Work, case, download, files, tasks};
 
 /// What the command line looks like.
 pub(crate) const USAGE: &str = "\
 usage:
-  PROGRAM [--variant V] echo [--port 0] [--cores 1]
+  PROGRAM [--variant V] echo [--port 0] [--cores 1] [--work 0]
   PROGRAM [--variant V] serve-files DIR [--port 0]
   PROGRAM [--variant V] files CASE --dir DIR [--scale 1.0]
   PROGRAM [--variant V] tasks CASE [--scale 1.0]
@@ -23,13 +23,17 @@ pub struct Echo {
     pub port: u16,
     /// How many threads may serve.
     pub cores: usize,
+    /// What is done for every message before it is answered.
+    pub work: Work,
 }
 
 impl Echo {
-    /// For contenders whose server is one thread: `unsupported` when it should be more.
+    /// For contenders whose server is one thread that only echoes: `unsupported` when it should be
+    /// or do more.
     pub fn single_core(&self) -> Result<(), Stop> {
         match self.cores {
-            0 | 1 => Ok(()),
+            0 | 1 if self.work.is_none() => Ok(()),
+            0 | 1 => Err(Stop::unsupported("its server here only echoes")),
             _ => Err(Stop::unsupported("its server here is one thread")),
         }
     }
@@ -116,6 +120,7 @@ impl Call {
                 variant: options.text("variant"),
                 port: options.number("port", 0)?,
                 cores: options.number("cores", 1)?,
+                work: options.number("work", Work::default())?,
             }),
             ["serve-files", root] => Self::ServeFiles(ServeFiles {
                 variant: options.text("variant"),

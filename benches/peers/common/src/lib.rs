@@ -3,7 +3,7 @@
 //! One program is one contender, or a few variants of one. It is called as
 //!
 //! ```text
-//! PROGRAM [--variant V] echo [--port 0] [--cores 1]
+//! PROGRAM [--variant V] echo [--port 0] [--cores 1] [--work 0]
 //! PROGRAM [--variant V] serve-files DIR [--port 0]
 //! PROGRAM [--variant V] files CASE --dir DIR [--scale 1.0]
 //! PROGRAM [--variant V] tasks CASE [--scale 1.0]
@@ -20,7 +20,9 @@
 //!    Everything that a [`Contender`] leaves out is answered like that.
 //! 4. Anything else is a failure: a message on the standard error stream, and exit code 1.
 //!
-//! The driver (`compare`) pins the process before it begins, so kernel workers are pinned too.
+//! The driver (`compare`) pins the process before it begins, so kernel workers are pinned too. A
+//! server of several cores has as many CPUs, and does `--work` ([`Work`]) for every 64 bytes before
+//! it answers them.
 //!
 //! # How to add a case
 //!
@@ -39,16 +41,19 @@ mod measure;
 mod poll;
 pub mod serve;
 pub mod tasks;
+mod work;
 
 use std::fmt;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 pub use arguments::{Echo, Job, ServeFiles};
 pub use case::Case;
 pub use figures::{Figures, Latency};
 pub use measure::Meter;
 pub use poll::Poll;
+pub use work::{Handler, MESSAGE_BYTES, Work};
 
 use arguments::Call;
 
@@ -113,6 +118,24 @@ pub trait Contender {
     /// Fetches objects into files: [`download::CASES`].
     fn download(&self, _job: Job) -> Measured {
         Err(Stop::unsupported("no HTTP client"))
+    }
+}
+
+/// The value, or the end of the process, for threads on which others wait.
+pub fn or_end<T>(result: Result<T, Stop>) -> T {
+    /// Who has it speaks for all: the others wait here for the end.
+    static SPEAKS: Mutex<()> = Mutex::new(());
+    match result {
+        Ok(value) => value,
+        Err(stop @ Stop::Unsupported(_)) => {
+            let _speaks = SPEAKS.lock();
+            println!("{stop}");
+            std::process::exit(0)
+        }
+        Err(Stop::Failed(error)) => {
+            eprintln!("one of the cores: {error}");
+            std::process::exit(1)
+        }
     }
 }
 

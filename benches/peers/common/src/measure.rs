@@ -59,6 +59,19 @@ impl Meter {
     }
 }
 
+/// CPU time (user and system) of the calling thread.
+#[allow(unsafe_code)]
+pub(crate) fn thread_cpu() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is a valid place to write to.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(result, 0, "every Linux has this clock");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// User and system time, and the peak of resident memory in bytes.
 #[allow(unsafe_code)]
 fn usage(whose: libc::c_int) -> (Duration, u64) {

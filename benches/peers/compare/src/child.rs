@@ -1,5 +1,6 @@
 //! A contender's process: started on its CPU, read through `/proc`, ended by its id.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
@@ -61,10 +62,10 @@ impl Process {
     pub(crate) fn serve(
         contender: &Contender,
         arguments: &[String],
-        cpu: usize,
+        cpus: &[usize],
         options: &Options,
     ) -> Result<(Self, u16), Refusal> {
-        let mut process = Self::start(contender, arguments, &[cpu], options)?;
+        let mut process = Self::start(contender, arguments, cpus, options)?;
         let line = process.first_line()?;
         if let Some(reason) = line.strip_prefix("unsupported ") {
             return Err(Refusal::Unsupported(reason.to_string()));
@@ -127,6 +128,27 @@ impl Process {
     /// CPU time of the process and its children so far.
     pub(crate) fn cpu(&self) -> io::Result<Duration> {
         family(self.pid()).into_iter().map(sys::cpu_time).sum()
+    }
+
+    /// CPU time so far of each thread that lives, by its number.
+    pub(crate) fn cpu_of_threads(&self) -> io::Result<BTreeMap<u32, Duration>> {
+        let mut times = BTreeMap::new();
+        for thread in fs::read_dir(format!("/proc/{}/task", self.pid()))? {
+            let path = thread?.path();
+            let number = path
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            // A thread that ends meanwhile has no file any more.
+            let Ok(text) = fs::read_to_string(path.join("schedstat")) else {
+                continue;
+            };
+            let time = text.split_whitespace().next();
+            let time = time.and_then(|nanoseconds| nanoseconds.parse().ok());
+            if let (Some(number), Some(time)) = (number, time) {
+                times.insert(number, Duration::from_nanos(time));
+            }
+        }
+        Ok(times)
     }
 
     /// The peak of resident memory, of the process and its children together.

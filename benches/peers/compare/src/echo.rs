@@ -11,7 +11,7 @@ use peer::Figures;
 use crate::calls::Calls;
 use crate::child::{Process, Refusal};
 use crate::contenders::Contender;
-use crate::load::{self, Outcome, Plan};
+use crate::load::{self, Outcome, Pace, Plan};
 use crate::options::Options;
 use crate::table::IDLE_MEMORY;
 use crate::{plan, sys};
@@ -52,6 +52,7 @@ impl Shape {
 
     fn plan(&self, warm_up: Duration, measured: Duration) -> Plan {
         Plan {
+            pace: Pace::Eager,
             connections: self.connections,
             message_bytes: self.bytes,
             depth: self.depth,
@@ -68,7 +69,7 @@ pub(crate) fn serve(
     options: &Options,
 ) -> Result<(Process, SocketAddr), Refusal> {
     let arguments = ["echo".to_string()];
-    let (process, port) = Process::serve(contender, &arguments, sys::PEER_CPU, options)?;
+    let (process, port) = Process::serve(contender, &arguments, &[sys::PEER_CPU], options)?;
     Ok((process, SocketAddr::from((Ipv4Addr::LOCALHOST, port))))
 }
 

@@ -31,7 +31,7 @@ pub(crate) fn describe(options: &Options, network: &Network) -> Vec<(String, Str
             "runs",
             format!(
                 "{} rounds, A B C .. A B C .., medians; servers measured for {:.1} s each; the \
-                 contender on CPU {}, load and origin on CPU {}",
+                 contender on CPU {} (with two cores: on both), load and origin on CPU {}",
                 options.rounds,
                 options.measured.as_secs_f64(),
                 sys::PEER_CPU,

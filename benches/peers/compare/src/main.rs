@@ -9,7 +9,7 @@
 //! 1. Every contender runs once before any runs twice, so that a change of the machine's mood meets
 //!    all of them.
 //! 2. The contender is on CPU 0 from before it begins; the load, the origin and this program are on
-//!    CPU 1.
+//!    CPU 1. A contender with two cores has both.
 //! 3. Every process is ended by its id. What does not answer in time is ended and counts as failed.
 //! 4. A failure stands in the table; it does not stop the comparison.
 
@@ -33,6 +33,7 @@ mod plan;
 mod plot;
 mod report;
 mod serve;
+mod spread;
 mod sys;
 mod table;
 

@@ -7,7 +7,7 @@ use crate::contenders::Contender;
 
 pub(crate) const USAGE: &str = "\
 usage: compare [WORKLOAD ..] [OPTION ..]
-workloads: echo, accept, idle, firehose, files, tasks, download, serve-files (all of them)
+workloads: echo, accept, idle, firehose, spread, files, tasks, download, serve-files (all of them)
 options:
   --rounds N        how often each contender runs in each case (5)
   --seconds S       the measured time of one run of a server (0.3)
@@ -28,6 +28,8 @@ pub(crate) enum Workload {
     Accept,
     Idle,
     Firehose,
+    /// How the work of a server spreads over two cores.
+    Spread,
     Files,
     Tasks,
     Download,
@@ -35,11 +37,12 @@ pub(crate) enum Workload {
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Echo,
         Self::Accept,
         Self::Idle,
         Self::Firehose,
+        Self::Spread,
         Self::Files,
         Self::Tasks,
         Self::Download,
@@ -53,6 +56,7 @@ impl Workload {
             Self::Accept => "accept",
             Self::Idle => "idle",
             Self::Firehose => "firehose",
+            Self::Spread => "spread",
             Self::Files => "files",
             Self::Tasks => "tasks",
             Self::Download => "download",

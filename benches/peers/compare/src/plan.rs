@@ -10,13 +10,13 @@ use crate::contenders::Contender;
 use crate::echo::Shape;
 use crate::options::{Options, Workload};
 use crate::serve::Context;
-use crate::{accept, echo, jobs, serve};
+use crate::{accept, echo, jobs, serve, spread};
 
 const KIB: usize = 1 << 10;
 /// The rounds of cases that say the same every time, like the memory of a connection.
 const STEADY_ROUNDS: usize = 2;
 
-/// What a case's ratios compare: less is better.
+/// What a case's ratios compare: less is better, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum By {
     /// CPU time an operation.
@@ -25,6 +25,25 @@ pub(crate) enum By {
     P99,
     /// User memory of an idle connection.
     IdleMemory,
+    /// Requests a second on two cores, as a multiple of those on one: more is better.
+    Gain,
+    /// CPU time of the busiest core, as a multiple of the mean core's.
+    Balance,
+}
+
+impl By {
+    pub(crate) fn is_more_better(self) -> bool {
+        self == Self::Gain
+    }
+
+    /// What the runtime of this repository shall reach, whatever others do.
+    pub(crate) fn target(self) -> Option<f64> {
+        match self {
+            Self::Gain => Some(spread::GAIN_MIN),
+            Self::Balance => Some(spread::BALANCE_MAX),
+            Self::Cost | Self::P99 | Self::IdleMemory => None,
+        }
+    }
 }
 
 /// One table.
@@ -46,6 +65,7 @@ enum What {
     Echo(Shape),
     Accept,
     Idle,
+    Spread(spread::Way),
     Job(&'static peer::Case),
     ServeFiles(serve::Object),
 }
@@ -66,6 +86,7 @@ pub(crate) fn cases(workload: Workload, options: &Options) -> Vec<Case> {
         Workload::Accept => vec![accept_case()],
         Workload::Idle => vec![idle_case()],
         Workload::Firehose => vec![firehose_case()],
+        Workload::Spread => spread::WAYS.iter().map(spread_case).collect(),
         Workload::Files => job_cases(workload, peer::files::CASES),
         Workload::Tasks => job_cases(workload, peer::tasks::CASES),
         Workload::Download => job_cases(workload, peer::download::CASES),
@@ -166,6 +187,21 @@ fn firehose_case() -> Case {
     }
 }
 
+fn spread_case(way: &spread::Way) -> Case {
+    Case {
+        workload: Workload::Spread,
+        name: way.name().to_string(),
+        about: way.about(),
+        operation: "request",
+        by: match way {
+            spread::Way::Gain => By::Gain,
+            spread::Way::Skewed => By::Balance,
+        },
+        in_mean: false,
+        what: What::Spread(*way),
+    }
+}
+
 fn job_cases(workload: Workload, rows: &'static [peer::Case]) -> Vec<Case> {
     let case = |row: &'static peer::Case| Case {
         workload,
@@ -204,6 +240,7 @@ impl Case {
         match &self.what {
             What::Job(row) if self.workload == Workload::Download => serve::origin(row, options),
             What::ServeFiles(object) => serve::document(object, options),
+            What::Spread(_) => Ok(Context::of_work(spread::work())),
             _ => Ok(Context::default()),
         }
     }
@@ -220,6 +257,7 @@ impl Case {
         let result = match &self.what {
             What::Echo(shape) => echo::run(contender, shape, options, is_first),
             What::Idle => echo::run(contender, &Shape::idle(), options, is_first),
+            What::Spread(way) => spread::run(contender, *way, options, context.work),
             What::Accept => accept::run(contender, options),
             What::Job(row) => jobs::run(contender, self.workload, row, options, context, is_first),
             What::ServeFiles(object) => serve::run(contender, object, options, context),

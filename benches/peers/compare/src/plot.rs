@@ -50,7 +50,7 @@ pub(crate) fn svg(table: &Table) -> String {
     out
 }
 
-/// The shortest bar first.
+/// The best bar first.
 fn bars(case: &CaseRows) -> Vec<Bar> {
     let bar = |row: &Row| {
         Some(Bar {
@@ -60,7 +60,7 @@ fn bars(case: &CaseRows) -> Vec<Bar> {
         })
     };
     let mut bars: Vec<Bar> = case.rows.iter().filter_map(bar).collect();
-    bars.sort_by(|one, other| one.value.median.total_cmp(&other.value.median));
+    bars.sort_by(|one, other| case.compare(one.value.median, other.value.median));
     bars
 }
 
@@ -69,6 +69,8 @@ fn panel(out: &mut String, case: &CaseRows, bars: &[Bar]) {
         By::Cost => format!("CPU µs a {}", case.case.operation),
         By::P99 => "p99, µs".to_string(),
         By::IdleMemory => "bytes of an idle connection".to_string(),
+        By::Gain => "requests/s on two cores, as a multiple of one: more is better".to_string(),
+        By::Balance => "CPU time of the busiest core, as a multiple of the mean".to_string(),
     };
     let title = &case.case.name;
     let _ = writeln!(

@@ -93,23 +93,8 @@ fn lost(out: &mut String, table: &Table) {
     let own = |contender: &&Contender| contender.kind == Kind::Own;
     for contender in table.contenders().into_iter().filter(own) {
         for case in &table.cases {
-            let (who, name) = (contender.name, &case.case.name);
-            let best = case.best(Kind::Peer).map_or("", |(_, name)| name);
-            match case.ratio(contender, Kind::Peer) {
-                Some(ratio) if ratio > LOST_FROM => {
-                    complaints.push(format!("- {name}: {who} takes {ratio:.2} x {best}"));
-                }
-                _ => {}
-            }
-            match case.ratio(contender, Kind::Limit) {
-                Some(ratio) if ratio > FAR_FROM_LIMIT => {
-                    complaints.push(format!("- {name}: {who} takes {ratio:.2} x the limit"));
-                }
-                _ => {}
-            }
-            if let Some(note) = case.note_of(contender) {
-                complaints.push(format!("- {name}: {who}: {note}"));
-            }
+            let found = behind(case, contender).into_iter();
+            complaints.extend(found.map(|text| format!("- {}: {text}", case.case.name)));
         }
     }
     line(out, "## Where corering is behind\n");
@@ -122,12 +107,44 @@ fn lost(out: &mut String, table: &Table) {
     line(out, "");
 }
 
+/// What is to be said of one contender in one case.
+fn behind(case: &CaseRows, contender: &Contender) -> Vec<String> {
+    let who = contender.name;
+    let own = case.key_of(contender).map_or(0.0, |own| own.median);
+    let mut found = Vec::new();
+    if let Some(target) = case.missed(contender) {
+        found.push(format!("{who} has {own:.2}, the target is {target}"));
+    }
+    match (case.ratio(contender, Kind::Peer), case.best(Kind::Peer)) {
+        (Some(ratio), Some((best, peer))) if ratio > LOST_FROM => {
+            found.push(if case.case.by.is_more_better() {
+                format!("{who} has {own:.2}, {peer} {best:.2}")
+            } else {
+                format!("{who} takes {ratio:.2} x {peer}")
+            });
+        }
+        _ => {}
+    }
+    match case.ratio(contender, Kind::Limit) {
+        Some(ratio) if ratio > FAR_FROM_LIMIT => {
+            found.push(format!("{who} takes {ratio:.2} x the limit"));
+        }
+        _ => {}
+    }
+    if let Some(note) = case.note_of(contender) {
+        found.push(format!("{who}: {note}"));
+    }
+    found
+}
+
 fn case_table(out: &mut String, case: &CaseRows) {
     line(out, &format!("## {}\n", case.case.name));
     let compared = match case.case.by {
         By::Cost => "CPU",
         By::P99 => "p99",
         By::IdleMemory => "memory of an idle connection",
+        By::Gain => "two cores / one core (more is better)",
+        By::Balance => "busiest core / mean core",
     };
     line(
         out,

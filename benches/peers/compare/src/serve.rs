@@ -49,11 +49,21 @@ const WRK_SECONDS: u64 = 1;
 pub(crate) struct Context {
     /// Where the originals are.
     pub(crate) root: PathBuf,
+    /// What the handlers of servers do for each message.
+    pub(crate) work: peer::Work,
     origin: Option<(Process, u16)>,
     _folder: Option<Folder>,
 }
 
 impl Context {
+    /// Of servers whose handlers do this.
+    pub(crate) fn of_work(work: peer::Work) -> Self {
+        Self {
+            work,
+            ..Self::default()
+        }
+    }
+
     /// Where the origin listens.
     pub(crate) fn url(&self) -> String {
         let port = self.origin.as_ref().map_or(0, |(_, port)| *port);
@@ -71,7 +81,7 @@ pub(crate) fn origin(case: &peer::Case, options: &Options) -> io::Result<Context
         write_object(&objects.join(number.to_string()), number, bytes)?;
     }
     let arguments = ["serve-files".to_string(), folder.0.display().to_string()];
-    let server = Process::serve(contenders::origin(), &arguments, sys::LOAD_CPU, options);
+    let server = Process::serve(contenders::origin(), &arguments, &[sys::LOAD_CPU], options);
     let server = server.map_err(|refusal| match refusal {
         Refusal::Unsupported(why) => io::Error::other(format!("no origin: {why}")),
         Refusal::Failed(error) => error,
@@ -80,6 +90,7 @@ pub(crate) fn origin(case: &peer::Case, options: &Options) -> io::Result<Context
         root: folder.0.clone(),
         origin: Some(server),
         _folder: Some(folder),
+        ..Context::default()
     })
 }
 
@@ -89,8 +100,8 @@ pub(crate) fn document(object: &Object, options: &Options) -> io::Result<Context
     write_object(&folder.0.join(object.name), object.bytes, object.bytes)?;
     Ok(Context {
         root: folder.0.clone(),
-        origin: None,
         _folder: Some(folder),
+        ..Context::default()
     })
 }
 
@@ -119,7 +130,7 @@ pub(crate) fn run(
 ) -> Result<Figures, Refusal> {
     let root = context.root.display().to_string();
     let arguments = ["serve-files".to_string(), root];
-    let (process, port) = Process::serve(contender, &arguments, sys::PEER_CPU, options)?;
+    let (process, port) = Process::serve(contender, &arguments, &[sys::PEER_CPU], options)?;
     let path = format!("/{}", object.name);
     let original = fs::read(context.root.join(object.name))?;
     if http::get(port, &path)? != original {

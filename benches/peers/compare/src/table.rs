@@ -1,11 +1,14 @@
 //! What was measured, and the figures that are derived from it.
 
+use std::cmp::Ordering;
+
 use peer::Figures;
 use serde::Serialize;
 
 use crate::contenders::{Contender, Kind};
 use crate::options::Workload;
 use crate::plan::{By, Case, Outcome};
+use crate::spread::{BALANCE, GAIN};
 
 /// The row of `more` that the ratios of idle connections compare.
 pub(crate) const IDLE_MEMORY: &str = "B an idle connection";
@@ -106,6 +109,8 @@ impl CaseRows {
             By::Cost => row.cost(),
             By::P99 => row.latency(|latency| latency.p99),
             By::IdleMemory => row.more(IDLE_MEMORY),
+            By::Gain => row.more(GAIN),
+            By::Balance => row.more(BALANCE),
         }
     }
 
@@ -120,19 +125,39 @@ impl CaseRows {
         row.note.as_deref()
     }
 
-    /// The least median among the contenders of that kind, and whose it is.
+    /// The best median among the contenders of that kind, and whose it is.
     pub(crate) fn best(&self, kind: Kind) -> Option<(f64, &'static str)> {
         self.rows
             .iter()
             .filter(|row| row.contender.kind == kind)
             .filter_map(|row| Some((self.key(row)?.median, row.contender.name)))
             .filter(|(value, _)| *value > 0.0)
-            .min_by(|one, other| one.0.total_cmp(&other.0))
+            .min_by(|one, other| self.compare(one.0, other.0))
     }
 
-    /// A contender's median, as a multiple of the best of that kind.
+    /// The better one is the lesser.
+    pub(crate) fn compare(&self, one: f64, other: f64) -> Ordering {
+        if self.case.by.is_more_better() {
+            other.total_cmp(&one)
+        } else {
+            one.total_cmp(&other)
+        }
+    }
+
+    /// How much worse than the best of that kind a contender's median is: 2.0 is half as good.
     pub(crate) fn ratio(&self, contender: &Contender, kind: Kind) -> Option<f64> {
-        Some(self.key_of(contender)?.median / self.best(kind)?.0)
+        let (own, best) = (self.key_of(contender)?.median, self.best(kind)?.0);
+        Some(if self.case.by.is_more_better() {
+            best / own
+        } else {
+            own / best
+        })
+    }
+
+    /// The target that a contender's median misses.
+    pub(crate) fn missed(&self, contender: &Contender) -> Option<f64> {
+        let (own, target) = (self.key_of(contender)?.median, self.case.by.target()?);
+        (self.compare(own, target) == Ordering::Greater).then_some(target)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Echo with an owned buffer per connection; `tuned` has the ring's better flags.
+//! Echo with an owned buffer per connection, on each core with a runtime and a listener of its own;
+//! `tuned` has the ring's better flags.
 
 use std::io;
 
@@ -12,7 +13,6 @@ use compio::runtime::RuntimeBuilder;
 const BUFFER_BYTES: usize = 16 << 10;
 
 pub(crate) fn serve(echo: &peer::Echo) -> peer::Served {
-    echo.single_core()?;
     let mut proactor = ProactorBuilder::new();
     if echo.is_variant("tuned")? {
         proactor
@@ -22,22 +22,26 @@ pub(crate) fn serve(echo: &peer::Echo) -> peer::Served {
             .coop_taskrun(true)
             .taskrun_flag(true);
     }
-    let listener = peer::serve::listen(echo.port)?;
-    peer::serve::ready(listener.local_addr()?.port())?;
-    let runtime = RuntimeBuilder::new().with_proactor(proactor).build()?;
-    runtime.block_on(accept(listener))?;
-    Ok(())
+    let listeners = peer::serve::listen_on_cores(echo)?;
+    peer::serve::ready(listeners[0].local_addr()?.port())?;
+    peer::serve::on_cores(listeners, |listener| {
+        let mut builder = RuntimeBuilder::new();
+        let runtime = builder.with_proactor(proactor.clone()).build()?;
+        runtime.block_on(accept(listener, echo.work))?;
+        Ok(())
+    })
 }
 
-async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener, work: peer::Work) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _peer) = listener.accept().await?;
-        compio::runtime::spawn(echo(stream)).detach();
+        compio::runtime::spawn(echo(stream, work)).detach();
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(mut stream: TcpStream, work: peer::Work) -> io::Result<()> {
+    let mut handler = work.handler();
     let mut buf = Vec::with_capacity(BUFFER_BYTES);
     loop {
         let BufResult(read, filled) = stream.read(buf).await;
@@ -45,6 +49,7 @@ async fn echo(mut stream: TcpStream) -> io::Result<()> {
         if n == 0 {
             return Ok(());
         }
+        handler.handle(&filled[..n]);
         let BufResult(written, slice) = stream.write_all(filled.slice(..n)).await;
         written?;
         buf = slice.into_inner();

@@ -1,5 +1,5 @@
-//! The echo server of the README; `recv-write` copies what it sends, `read-write` has a buffer of
-//! the task's own.
+//! The echo server of the README, on each core with a listener of its own; `recv-write` copies what
+//! it sends, `read-write` has a buffer of the task's own.
 
 use std::io;
 
@@ -8,22 +8,35 @@ use corering::net::{TcpListener, TcpStream};
 const BUFFER_BYTES: usize = 16 << 10;
 
 pub(crate) fn serve(echo: &peer::Echo) -> peer::Served {
-    echo.single_core()?;
     let way = match echo.variant.as_str() {
+        "" => Way::RecvSend(echo.work),
         "recv-write" => Way::RecvWrite,
-        _ if echo.is_variant("read-write")? => Way::ReadWrite,
-        _ => Way::RecvSend,
+        _ => {
+            echo.is_variant("read-write")?;
+            Way::ReadWrite
+        }
     };
-    let listener = peer::serve::listen(echo.port)?;
-    peer::serve::ready(listener.local_addr()?.port())?;
-    let mut runtime = corering::Runtime::new().map_err(io::Error::from)?;
-    runtime.block_on(accept(listener, way))?;
+    if !echo.variant.is_empty() {
+        echo.single_core()?;
+    }
+    let mut listeners = peer::serve::listen_on_cores(echo)?.into_iter();
+    let first = listeners.next().expect("a server has a core");
+    let builder = corering::Runtime::builder().cores(1 + listeners.len());
+    let mut runtime = builder.build().map_err(io::Error::from)?;
+    let handle = runtime.handle();
+    for (core, listener) in (1..).zip(listeners) {
+        handle.spawn_on(core, move || async move {
+            peer::or_end(accept(listener, way).await.map_err(peer::Stop::from));
+        });
+    }
+    peer::serve::ready(first.local_addr()?.port())?;
+    runtime.block_on(accept(first, way))?;
     Ok(())
 }
 
 #[derive(Clone, Copy)]
 enum Way {
-    RecvSend,
+    RecvSend(peer::Work),
     RecvWrite,
     ReadWrite,
 }
@@ -33,15 +46,17 @@ async fn accept(listener: std::net::TcpListener, way: Way) -> io::Result<()> {
     loop {
         let (stream, _peer) = listener.accept().await?;
         match way {
-            Way::RecvSend => drop(corering::spawn(echo(stream))),
+            Way::RecvSend(work) => drop(corering::spawn(echo(stream, work))),
             Way::RecvWrite => drop(corering::spawn(echo_copying(stream))),
             Way::ReadWrite => drop(corering::spawn(echo_own_buffer(stream))),
         }
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(mut stream: TcpStream, work: peer::Work) -> io::Result<()> {
+    let mut handler = work.handler();
     while let Some(chunk) = stream.recv().await? {
+        handler.handle(&chunk);
         stream.send_all(chunk).await.0?;
     }
     Ok(())

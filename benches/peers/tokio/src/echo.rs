@@ -20,30 +20,33 @@ pub(crate) fn serve(echo: &peer::Echo) -> peer::Served {
     let listener = peer::serve::listen(echo.port)?;
     listener.set_nonblocking(true)?;
     peer::serve::ready(listener.local_addr()?.port())?;
+    let work = echo.work;
     let runtime = builder.enable_io().build()?;
     runtime.block_on(async {
         // Accepting from a worker's task spares a wake from the thread that blocks.
-        let accept = tokio::spawn(accept(listener));
+        let accept = tokio::spawn(accept(listener, work));
         accept.await.map_err(io::Error::other)?
     })?;
     Ok(())
 }
 
-async fn accept(listener: std::net::TcpListener) -> io::Result<()> {
+async fn accept(listener: std::net::TcpListener, work: peer::Work) -> io::Result<()> {
     let listener = TcpListener::from_std(listener)?;
     loop {
         let (stream, _peer) = listener.accept().await?;
-        drop(tokio::spawn(echo(stream)));
+        drop(tokio::spawn(echo(stream, work)));
     }
 }
 
-async fn echo(mut stream: TcpStream) -> io::Result<()> {
+async fn echo(mut stream: TcpStream, work: peer::Work) -> io::Result<()> {
+    let mut handler = work.handler();
     let mut buf = vec![0; BUFFER_BYTES];
     loop {
         let n = stream.read(&mut buf).await?;
         if n == 0 {
             return Ok(());
         }
+        handler.handle(&buf[..n]);
         stream.write_all(&buf[..n]).await?;
     }
 }

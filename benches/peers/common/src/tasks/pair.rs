@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Instant;
 
-use crate::{Figures, Measured, Meter, Stop};
+use crate::{Figures, Measured, Meter, Stop, or_end};
 
 /// Runs two functions at once, the first on this thread; returns what both did.
 ///
@@ -33,24 +33,6 @@ pub fn on_two_cores<A, B: Send>(
         let second = second.join().expect("the other core has not panicked");
         Ok((first, second?))
     })
-}
-
-/// The value, or the end of the process.
-fn or_end<T>(result: Result<T, Stop>) -> T {
-    /// Who has it speaks for both: the other one waits here for the end.
-    static SPEAKS: Mutex<()> = Mutex::new(());
-    match result {
-        Ok(value) => value,
-        Err(stop @ Stop::Unsupported(_)) => {
-            let _speaks = SPEAKS.lock();
-            println!("{stop}");
-            std::process::exit(0)
-        }
-        Err(Stop::Failed(error)) => {
-            eprintln!("one of two cores: {error}");
-            std::process::exit(1)
-        }
-    }
 }
 
 /// Counts rings; a task of another core waits for the next. All that is used of the runtime is its
