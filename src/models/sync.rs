@@ -1,7 +1,7 @@
 //! Channels between cores: what is sent arrives once, and whoever waits is woken.
 
 use super::tracked;
-use crate::sync::{channel, oneshot};
+use crate::sync::{Receiver, Sender, channel, oneshot};
 use futures::FutureExt;
 use loom::future::block_on;
 use loom::thread;
@@ -53,6 +53,70 @@ fn a_cancelled_sender_passes_the_slot_on() {
         };
         assert_eq!(values, expected);
         second.join().unwrap();
+    });
+}
+
+/// A channel of two that is full: the receiver has taken 2 out of the queue, 3 is queued.
+fn full_with_one_taken() -> (Sender<i32>, Receiver<i32>) {
+    let (sender, mut receiver) = channel(2);
+    sender.try_send(1).unwrap();
+    sender.try_send(2).unwrap();
+    assert_eq!(receiver.try_recv(), Ok(1));
+    sender.try_send(3).unwrap();
+    (sender, receiver)
+}
+
+/// The last value that was taken is returned while a sender finds no room and goes to sleep.
+#[test]
+fn a_taken_value_that_is_returned_wakes_a_sender() {
+    super::model(|| {
+        let (sender, mut receiver) = full_with_one_taken();
+        let thread = thread::spawn(move || block_on(sender.send(4)).unwrap());
+        assert_eq!(receiver.try_recv(), Ok(2));
+        // Nothing more is received until the sender has come through.
+        thread.join().unwrap();
+        assert_eq!(receiver.len(), 2);
+        assert_eq!(receiver.try_recv(), Ok(3));
+        assert_eq!(receiver.try_recv(), Ok(4));
+    });
+}
+
+/// The same while a third one wants the slot: whoever gets it, no slot is lost or made up.
+#[test]
+fn a_taken_value_that_is_returned_makes_room_for_one() {
+    super::model(|| {
+        let (sender, mut receiver) = full_with_one_taken();
+        let (second, third) = (sender.clone(), sender.clone());
+        let second = thread::spawn(move || block_on(second.send(4)).unwrap());
+        let third = thread::spawn(move || third.try_send(5).is_ok());
+        assert_eq!(receiver.try_recv(), Ok(2));
+        let mut sum = block_on(receiver.recv()).unwrap();
+        second.join().unwrap();
+        let expected = 3 + 4 + if third.join().unwrap() { 5 } else { 0 };
+        while let Ok(value) = receiver.try_recv() {
+            sum += value;
+        }
+        assert_eq!((sum, sender.capacity()), (expected, 2));
+    });
+}
+
+/// The sender gives up while the slot is granted to it: it is free again at once.
+#[test]
+fn a_sender_gives_up_while_a_taken_value_is_returned() {
+    super::model(|| {
+        let (sender, mut receiver) = full_with_one_taken();
+        let other = sender.clone();
+        let thread = thread::spawn(move || other.send(4).now_or_never().is_some());
+        assert_eq!(receiver.try_recv(), Ok(2));
+        let sent = thread.join().unwrap();
+        assert_eq!(sender.try_send(5).is_ok(), !sent);
+        assert_eq!(receiver.len(), 2);
+        let last = if sent { 4 } else { 5 };
+        assert_eq!(
+            (receiver.try_recv(), receiver.try_recv()),
+            (Ok(3), Ok(last))
+        );
+        assert_eq!(sender.capacity(), 2);
     });
 }
 

@@ -2,7 +2,7 @@
 //! its ends share a lock ([`channel`](super::channel())) or a core ([`super::local::mpsc`]).
 //!
 //! Rules
-//! 1. `queue.len() + granted + permits <= capacity`, and senders wait only while that is an
+//! 1. `queue.len() + taken + granted + permits <= capacity`, and senders wait only while that is an
 //!    equality. So nobody overtakes a waiting sender; one that has its slot, and has not run since,
 //!    may be.
 //! 2. A slot that comes free is granted to the longest waiter, which leaves the list of waiters. If
@@ -11,21 +11,25 @@
 //! 3. Closed by the receiver: senders get their values back, what is queued and what permits still
 //!    send can be received. Closed by the last sender's drop: what is queued can be received.
 //! 4. Under the lock nothing is woken and no value or waker dropped: a transition returns them.
+//! 5. What the receiver has `taken` out of the queue, and not returned yet, keeps its slots. How
+//!    many that are is counted outside of the state, which knows what it was at most; a sender that
+//!    finds no room looks at the count itself before it says so or waits.
 
 use super::error::{SendError, TryRecvError, TrySendError};
 use super::waiters::{Ticket, Waiters, register, wake_all};
 use crate::task::{Noted, Wait, What, noted};
-use crate::threads::Mutex;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::PoisonError;
 use std::task::{Context, Poll, Waker};
 
 /// What the ends share: a way to the state.
 pub(super) trait Shared {
     type Item;
+    /// What the receiver has taken out of the queue, by way of [`pop`](Self::pop), to return it
+    /// later without the state. Nothing, unless it says otherwise.
+    type Taken: Default;
 
     /// What waits are called: of the senders, for room and for the close, and of the receiver.
     const SEND: What;
@@ -35,29 +39,35 @@ pub(super) trait Shared {
 
     /// Runs `act` with the state locked or borrowed. It must not come back here.
     fn with<R>(&self, act: impl FnOnce(&mut State<Self::Item>) -> R) -> R;
-}
 
-/// Shared between cores.
-pub(super) struct Locked<T>(Mutex<State<T>>);
-
-impl<T> Locked<T> {
-    pub(super) fn new(capacity: usize) -> Locked<T> {
-        Locked(Mutex::new(State::new(capacity)))
+    /// The next of what is taken.
+    fn next(&self, _taken: &mut Self::Taken) -> Option<Self::Item> {
+        None
     }
-}
 
-impl<T> Shared for Locked<T> {
-    type Item = T;
-
-    const SEND: What = |_| Wait::of::<T>("sync::Sender::send");
-    const RESERVE: What = |_| Wait::of::<T>("sync::Sender::reserve");
-    const CLOSED: What = |_| Wait::of::<T>("sync::Sender::closed");
-    const RECV: What = |_| Wait::of::<T>("sync::Receiver::recv");
-
-    fn with<R>(&self, act: impl FnOnce(&mut State<T>) -> R) -> R {
-        // Only a foreign waker's `clone` could panic under the lock; the state is whole even then.
-        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The next value when nothing is taken any more, and a sender to be woken.
+    fn pop(
+        &self,
+        _taken: &mut Self::Taken,
+        state: &mut State<Self::Item>,
+    ) -> Option<(Self::Item, Option<Waker>)> {
+        let value = state.queue.pop_front()?;
+        Some((value, state.grant()))
     }
+
+    /// How many values are taken, while the state is locked.
+    fn taken(&self) -> usize {
+        0
+    }
+
+    /// The same for a sender that waits if they are too many: from now on [`next`](Self::next)
+    /// grants the slots.
+    fn taken_watched(&self) -> usize {
+        0
+    }
+
+    /// What is taken is dropped, with the receiver.
+    fn taken_dropped(&self) {}
 }
 
 /// Shared by the tasks of one core.
@@ -71,6 +81,7 @@ impl<T> Unshared<T> {
 
 impl<T> Shared for Unshared<T> {
     type Item = T;
+    type Taken = ();
 
     const SEND: What = |_| Wait::of::<T>("sync::local::mpsc::Sender::send");
     const RESERVE: What = |_| Wait::of::<T>("sync::local::mpsc::Sender::reserve");
@@ -83,8 +94,11 @@ impl<T> Shared for Unshared<T> {
 }
 
 pub(super) struct State<T> {
-    queue: VecDeque<T>,
+    pub(super) queue: VecDeque<T>,
     capacity: usize,
+    /// Values that the receiver has taken out of the queue and not returned: so many at most, and
+    /// exactly so many while senders wait, but for one that is just being returned.
+    pub(super) taken: usize,
     /// Slots given to senders that have not seen them yet.
     granted: usize,
     /// Slots that permits hold.
@@ -104,10 +118,11 @@ pub(super) struct State<T> {
 }
 
 impl<T> State<T> {
-    fn new(capacity: usize) -> State<T> {
+    pub(super) fn new(capacity: usize) -> State<T> {
         State {
             queue: VecDeque::new(),
             capacity,
+            taken: 0,
             granted: 0,
             permits: 0,
             waiting: Waiters::default(),
@@ -119,13 +134,25 @@ impl<T> State<T> {
         }
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.queue.len()
+    /// How many values could be sent now, at least.
+    fn free(&self) -> usize {
+        self.capacity - self.queue.len() - self.taken - self.granted - self.permits
     }
 
-    /// How many values could be sent now.
-    pub(super) fn free(&self) -> usize {
-        self.capacity - self.queue.len() - self.granted - self.permits
+    /// Whether a sender may have a slot now. `taken` tells how many values are taken.
+    fn has_room(&mut self, taken: impl FnOnce() -> usize) -> bool {
+        if self.somebody_waits() {
+            // What has just come free is the longest waiter's, even if it is not granted yet.
+            return false;
+        }
+        if self.free() == 0 {
+            self.taken = taken();
+        }
+        self.free() > 0
+    }
+
+    pub(super) fn somebody_waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -148,16 +175,19 @@ impl<T> State<T> {
     }
 
     /// Grants a slot that has come free; that sender is to be woken.
-    fn grant(&mut self) -> Option<Waker> {
+    pub(super) fn grant(&mut self) -> Option<Waker> {
         let (_, waker) = self.waiting.pop()?;
         self.granted += 1;
         Some(waker)
     }
 
-    /// The next value, and a sender to be woken.
-    fn pop(&mut self) -> Option<(T, Option<Waker>)> {
-        let value = self.queue.pop_front()?;
-        Some((value, self.grant()))
+    /// `taken` values are taken now; if one of them was returned, its slot is granted.
+    pub(super) fn grant_returned(&mut self, taken: usize) -> Option<Waker> {
+        self.taken = taken;
+        if self.free() == 0 {
+            return None;
+        }
+        self.grant()
     }
 
     /// Whether the queue will never grow again.
@@ -193,8 +223,21 @@ impl<T> State<T> {
     }
 }
 
-fn wake(waker: Option<Waker>) {
+pub(super) fn wake(waker: Option<Waker>) {
     wake_all(waker);
+}
+
+/// Values sent and not yet received.
+pub(super) fn len<S: Shared>(shared: &S) -> usize {
+    shared.with(|state| state.queue.len() + shared.taken())
+}
+
+/// How many values could be sent now.
+pub(super) fn free<S: Shared>(shared: &S) -> usize {
+    shared.with(|state| match state.has_room(|| shared.taken()) {
+        true => state.free() + state.taken - shared.taken(),
+        false => 0,
+    })
 }
 
 /// Sends if there is room.
@@ -203,7 +246,7 @@ pub(super) fn try_send<S: Shared>(shared: &S, value: S::Item) -> Result<(), TryS
         if state.closed {
             return Err(TrySendError::Closed(value));
         }
-        if state.free() == 0 {
+        if !state.has_room(|| shared.taken()) {
             return Err(TrySendError::Full(value));
         }
         Ok(state.push(value))
@@ -218,7 +261,7 @@ pub(super) fn try_reserve<S: Shared>(shared: &S) -> Result<(), TrySendError<()>>
         if state.closed {
             return Err(TrySendError::Closed(()));
         }
-        if state.free() == 0 {
+        if !state.has_room(|| shared.taken()) {
             return Err(TrySendError::Full(()));
         }
         state.permits += 1;
@@ -252,8 +295,15 @@ pub(super) fn drop_sender<S: Shared>(shared: &S) {
     }));
 }
 
-pub(super) fn poll_recv<S: Shared>(shared: &S, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
-    let (polled, waker, old) = shared.with(|state| match state.pop() {
+pub(super) fn poll_recv<S: Shared>(
+    shared: &S,
+    taken: &mut S::Taken,
+    cx: &mut Context<'_>,
+) -> Poll<Option<S::Item>> {
+    if let Some(value) = shared.next(taken) {
+        return Poll::Ready(Some(value));
+    }
+    let (polled, waker, old) = shared.with(|state| match shared.pop(taken, state) {
         Some((value, sender)) => (Poll::Ready(Some(value)), sender, None),
         None if state.ended() => (Poll::Ready(None), None, None),
         None => {
@@ -269,27 +319,41 @@ pub(super) fn poll_recv<S: Shared>(shared: &S, cx: &mut Context<'_>) -> Poll<Opt
 /// Appends up to `limit` values; ready with their number, which is 0 at the end.
 pub(super) fn poll_recv_many<S: Shared>(
     shared: &S,
+    taken: &mut S::Taken,
     cx: &mut Context<'_>,
     values: &mut Vec<S::Item>,
     limit: usize,
 ) -> Poll<usize> {
+    let before = values.len();
+    values.extend(std::iter::from_fn(|| shared.next(taken)).take(limit));
+    let first = values.len() - before;
+    if first > 0 && first == limit {
+        return Poll::Ready(first);
+    }
+    // Nothing is taken any more.
     let (polled, woken, old) = shared.with(|state| {
-        let count = limit.min(state.queue.len());
-        if count == 0 && limit > 0 && !state.ended() {
+        let count = state.queue.len().min(limit - first);
+        if first + count == 0 && limit > 0 && !state.ended() {
             let old = register(&mut state.receiver, cx.waker());
             return (Poll::Pending, Vec::new(), old);
         }
         values.extend(state.queue.drain(..count));
         let woken = (0..count).map_while(|_| state.grant()).collect();
-        (Poll::Ready(count), woken, None)
+        (Poll::Ready(first + count), woken, None)
     });
     drop(old);
     wake_all(woken);
     polled
 }
 
-pub(super) fn try_recv<S: Shared>(shared: &S) -> Result<S::Item, TryRecvError> {
-    let (value, sender) = shared.with(|state| match state.pop() {
+pub(super) fn try_recv<S: Shared>(
+    shared: &S,
+    taken: &mut S::Taken,
+) -> Result<S::Item, TryRecvError> {
+    if let Some(value) = shared.next(taken) {
+        return Ok(value);
+    }
+    let (value, sender) = shared.with(|state| match shared.pop(taken, state) {
         Some(taken) => Ok(taken),
         None if state.ended() => Err(TryRecvError::Disconnected),
         None => Err(TryRecvError::Empty),
@@ -302,16 +366,18 @@ pub(super) fn close<S: Shared>(shared: &S) {
     wake_all(shared.with(State::close));
 }
 
-pub(super) fn drop_receiver<S: Shared>(shared: &S) {
+pub(super) fn drop_receiver<S: Shared>(shared: &S, taken: S::Taken) {
     let (woken, own, queue) = shared.with(|state| {
         let woken = state.close();
         state.receiver_gone = true;
+        state.taken = 0;
+        shared.taken_dropped();
         let queue = std::mem::take(&mut state.queue);
         (woken, state.receiver.take(), queue)
     });
     // The wakes first: a value's destructor might panic.
     wake_all(woken);
-    drop((own, queue));
+    drop((own, taken, queue));
 }
 
 /// The wait for a slot.
@@ -328,8 +394,8 @@ impl<S: Shared> Slot<'_, S> {
         cx: &mut Context<'_>,
         take: impl FnOnce(&mut State<S::Item>) -> R,
     ) -> Poll<Option<R>> {
-        let ticket = &mut self.ticket;
-        let (polled, old) = self.shared.with(|state| {
+        let Slot { shared, ticket } = self;
+        let (polled, old) = shared.with(|state| {
             if state.closed {
                 *ticket = None;
                 return (Poll::Ready(None), None);
@@ -339,7 +405,8 @@ impl<S: Shared> Slot<'_, S> {
                     return (Poll::Pending, state.waiting.update(place, cx.waker()));
                 }
                 Some(_) => state.granted -= 1,
-                None if state.free() > 0 => {}
+                None if state.has_room(|| shared.taken()) => {}
+                None if state.has_room(|| shared.taken_watched()) => {}
                 None => {
                     *ticket = Some(state.waiting.enter((), cx.waker().clone()));
                     return (Poll::Pending, None);

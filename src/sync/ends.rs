@@ -12,7 +12,12 @@ macro_rules! channel_ends {
                 shared: shared.clone(),
             };
             let note = crate::task::Note::default();
-            (sender, Receiver { shared, note })
+            let receiver = Receiver {
+                shared,
+                taken: Default::default(),
+                note,
+            };
+            (sender, receiver)
         }
 
         /// Sends values into a [`channel`]. Clones send into the same one.
@@ -275,6 +280,8 @@ macro_rules! channel_ends {
         /// ```
         pub struct Receiver<T> {
             shared: $pointer<$shared<T>>,
+            /// What it has out of the queue already.
+            taken: <$shared<T> as Shared>::Taken,
             /// The wait of who polls it without a future of ours.
             note: crate::task::Note,
         }
@@ -286,8 +293,9 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: a value leaves the channel only when it is returned.
             pub async fn recv(&mut self) -> Option<T> {
-                let recv = std::future::poll_fn(|cx| chan::poll_recv(&*self.shared, cx));
                 self.note.clear();
+                let (shared, taken) = (&*self.shared, &mut self.taken);
+                let recv = std::future::poll_fn(|cx| chan::poll_recv(shared, taken, cx));
                 crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
@@ -296,7 +304,7 @@ macro_rules! channel_ends {
                 &mut self,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<Option<T>> {
-                let polled = chan::poll_recv(&*self.shared, cx);
+                let polled = chan::poll_recv(&*self.shared, &mut self.taken, cx);
                 self.note.follow(&polled, $shared::<T>::RECV, 0);
                 polled
             }
@@ -308,10 +316,11 @@ macro_rules! channel_ends {
             /// # Cancel safety
             /// Safe: values leave the channel only when it completes.
             pub async fn recv_many(&mut self, values: &mut Vec<T>, limit: usize) -> usize {
-                let recv = std::future::poll_fn(|cx| {
-                    chan::poll_recv_many(&*self.shared, cx, values, limit)
-                });
                 self.note.clear();
+                let (shared, taken) = (&*self.shared, &mut self.taken);
+                let recv = std::future::poll_fn(|cx| {
+                    chan::poll_recv_many(shared, taken, cx, values, limit)
+                });
                 crate::task::noted($shared::<T>::RECV, 0, recv).await
             }
 
@@ -320,7 +329,7 @@ macro_rules! channel_ends {
             /// # Errors
             /// `Empty`, or `Disconnected` if none will ever come.
             pub fn try_recv(&mut self) -> Result<T, TryRecvError> {
-                chan::try_recv(&*self.shared)
+                chan::try_recv(&*self.shared, &mut self.taken)
             }
 
             /// Takes no more values; those in the channel, and those of permits, can still be
@@ -360,7 +369,7 @@ macro_rules! channel_ends {
 
         impl<T> Drop for Receiver<T> {
             fn drop(&mut self) {
-                chan::drop_receiver(&*self.shared);
+                chan::drop_receiver(&*self.shared, std::mem::take(&mut self.taken));
             }
         }
 
@@ -375,7 +384,7 @@ macro_rules! counts {
             /// Values sent and not yet received.
             #[must_use]
             pub fn len(&self) -> usize {
-                self.shared.with(|state| state.len())
+                chan::len(&*self.shared)
             }
 
             /// Whether [`len`](Self::len) is 0.
@@ -387,7 +396,7 @@ macro_rules! counts {
             /// How many values could be sent now.
             #[must_use]
             pub fn capacity(&self) -> usize {
-                self.shared.with(|state| state.free())
+                chan::free(&*self.shared)
             }
 
             /// The capacity that the channel was made with.

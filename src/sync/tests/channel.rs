@@ -16,6 +16,8 @@ fn ends_are_send() {
     sync(&sender);
     send(&receiver);
     send(&sender.send(1));
+    let (_, receiver) = channel::<std::cell::Cell<u8>>(1);
+    sync(&receiver);
 }
 
 #[test]
@@ -71,11 +73,40 @@ fn closing_gives_values_back_and_keeps_the_queue() {
 #[test]
 fn a_dropped_receiver_drops_what_is_queued() {
     let value = Arc::new(());
-    let (sender, receiver) = channel(2);
+    let (sender, mut receiver) = channel(4);
+    for _ in 0..3 {
+        sender.try_send(value.clone()).unwrap();
+    }
+    drop(receiver.try_recv());
     sender.try_send(value.clone()).unwrap();
+    assert_eq!((sender.len(), Arc::strong_count(&value)), (3, 4));
     drop(receiver);
-    assert_eq!(Arc::strong_count(&value), 1);
+    assert_eq!((sender.len(), Arc::strong_count(&value)), (0, 1));
     assert!(block_on(sender.send(value)).is_err());
+}
+
+#[test]
+fn every_value_that_is_received_makes_room_at_once() {
+    let (sender, mut receiver) = channel(3);
+    let counts = |sender: &Sender<u64>| (sender.len(), sender.capacity());
+    for n in 0..3 {
+        sender.try_send(n).unwrap();
+    }
+    for n in 0..10 {
+        assert_eq!(sender.try_send(9), Err(TrySendError::Full(9)));
+        assert_eq!(receiver.try_recv(), Ok(n));
+        assert_eq!(counts(&sender), (2, 1));
+        sender.try_send(n + 3).unwrap();
+        assert_eq!(counts(&sender), (3, 0));
+    }
+    let mut values = Vec::new();
+    assert_eq!(receiver.try_recv(), Ok(10));
+    assert_eq!(block_on(receiver.recv_many(&mut values, 1)), 1);
+    sender.try_send(13).unwrap();
+    receiver.close();
+    assert_eq!(block_on(receiver.recv_many(&mut values, 9)), 2);
+    assert_eq!(values, [11, 12, 13]);
+    assert_eq!(block_on(receiver.recv_many(&mut values, 9)), 0);
 }
 
 #[test]
@@ -127,7 +158,7 @@ fn cancelled_senders_against_a_model() {
     let (mut queued, mut sent) = (VecDeque::new(), 0);
     let mut waiting: Vec<(u64, Waiter<'_, Sent>)> = Vec::new();
     for _ in 0..10_000 {
-        match random.below(5) {
+        match random.below(6) {
             0 | 1 => {
                 sent += 1;
                 let mut waiter = Waiter::new(sender.send(sent));
@@ -145,7 +176,18 @@ fn cancelled_senders_against_a_model() {
             2 => {
                 assert_eq!(receiver.try_recv().ok(), queued.pop_front());
             }
-            3 if !waiting.is_empty() => {
+            3 => {
+                let (mut values, limit) = (Vec::new(), random.below(4));
+                let count = limit.min(queued.len());
+                let ready = Waiter::new(receiver.recv_many(&mut values, limit)).poll();
+                let expected = match count == 0 && limit > 0 {
+                    true => Poll::Pending,
+                    false => Poll::Ready(count),
+                };
+                assert_eq!(ready, expected);
+                assert!(queued.drain(..count).eq(values));
+            }
+            4 if !waiting.is_empty() => {
                 drop(waiting.remove(random.below(waiting.len())));
             }
             _ => {
