@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use peer::Figures;
@@ -23,7 +24,7 @@ pub(crate) fn run(
     context: &Context,
     checks_bytes: bool,
 ) -> Result<Figures, Refusal> {
-    let folder = Folder::empty(&options.work.join("job"))?;
+    let folder = JobFolder::new(options)?;
     let mut arguments = vec![
         workload.name().to_string(),
         case.name.to_string(),
@@ -109,5 +110,40 @@ impl Folder {
 impl Drop for Folder {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Where the folders of all jobs are, until the driver ends.
+pub(crate) fn folder_of_jobs(options: &Options) -> PathBuf {
+    options.work.join("jobs")
+}
+
+/// A job's own folder. Its files are emptied when the job is over, and stay: ext4 looks for a long
+/// time past what was removed lately before it makes a new file, and the next job would pay.
+#[derive(Debug)]
+struct JobFolder(PathBuf);
+
+impl JobFolder {
+    fn new(options: &Options) -> io::Result<Self> {
+        static JOBS: AtomicUsize = AtomicUsize::new(0);
+        let number = JOBS.fetch_add(1, Ordering::Relaxed).to_string();
+        let path = folder_of_jobs(options).join(number);
+        fs::create_dir(&path)?;
+        Ok(Self(path.canonicalize()?))
+    }
+
+    fn empty_files(&self) -> io::Result<()> {
+        for file in fs::read_dir(&self.0)? {
+            fs::File::create(file?.path())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for JobFolder {
+    fn drop(&mut self) {
+        if let Err(error) = self.empty_files() {
+            eprintln!("compare: {}: {error}", self.0.display());
+        }
     }
 }
