@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -113,21 +114,32 @@ impl Drop for Folder {
     }
 }
 
-/// Where the folders of all jobs are, until the driver ends.
-pub(crate) fn folder_of_jobs(options: &Options) -> PathBuf {
-    options.work.join("jobs")
+/// Makes the folder of all jobs, whose own are to lie far from each other on the disk: ext4 looks
+/// past everything that was removed nearby in the last minutes before it makes a new file.
+pub(crate) fn make_folder_of_jobs(options: &Options) -> io::Result<Folder> {
+    let folder = Folder::empty(&options.work.join("jobs"))?;
+    // Elsewhere than on ext4 there is no need.
+    let mut chattr = Command::new("chattr");
+    let _ = chattr
+        .arg("+T")
+        .arg(&folder.0)
+        .stderr(Stdio::null())
+        .status();
+    Ok(folder)
 }
 
-/// A job's own folder. Its files are emptied when the job is over, and stay: ext4 looks for a long
-/// time past what was removed lately before it makes a new file, and the next job would pay.
+/// A job's own folder. Its files are emptied when the job is over, and stay, so that the next jobs
+/// need not look past them.
 #[derive(Debug)]
 struct JobFolder(PathBuf);
 
 impl JobFolder {
     fn new(options: &Options) -> io::Result<Self> {
         static JOBS: AtomicUsize = AtomicUsize::new(0);
-        let number = JOBS.fetch_add(1, Ordering::Relaxed).to_string();
-        let path = folder_of_jobs(options).join(number);
+        let number = JOBS.fetch_add(1, Ordering::Relaxed);
+        // A new name each time, since ext4 chooses the place by it.
+        let name = format!("{}-{number}", std::process::id());
+        let path = options.work.join("jobs").join(name);
         fs::create_dir(&path)?;
         Ok(Self(path.canonicalize()?))
     }

@@ -72,7 +72,7 @@ fn compare(options: &Options) -> io::Result<()> {
     eprintln!("compare: {network}");
     sys::pin(&[sys::LOAD_CPU])?;
     std::fs::create_dir_all(&options.out)?;
-    let _folder_of_jobs = jobs::Folder::empty(&jobs::folder_of_jobs(options))?;
+    let _folder_of_jobs = jobs::make_folder_of_jobs(options)?;
     let head = machine::describe(options, &network);
     let begun = std::time::Instant::now();
     for &workload in &options.workloads {

@@ -15,7 +15,10 @@ const INLINE_FILES: &str = "inline-files";
 pub(crate) fn block_on<F: Future>(job: &Job, future: F) -> Result<F::Output, Stop> {
     let builder = corering::Runtime::builder().spin(peer::tasks::spin(job).unwrap_or_default());
     let inline = job.is_variant(INLINE_FILES)?;
-    let mut runtime = builder.inline_files(inline).build().map_err(io::Error::from)?;
+    let mut runtime = builder
+        .inline_files(inline)
+        .build()
+        .map_err(io::Error::from)?;
     Ok(runtime.block_on(future))
 }
 
