@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::io;
 
 /// The largest write on the spot, in bytes.
-const WRITE_BYTES_MAX: u32 = 512 * 1024;
+const WRITE_BYTES_MAX: u32 = 128 * 1024;
 /// A call that took longer has waited for something.
 const SLOW_NANOS: u64 = 1_000_000;
 /// For how many times as long nothing is performed on the spot after that: so no more than about
