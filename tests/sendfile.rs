@@ -517,17 +517,19 @@ fn a_refused_sendfile_is_a_read() {
     }
 }
 
+/// Everything is right, and nothing of it a stand-in.
+fn only_read(builder: corering::Builder, name: &'static str) {
+    with_site_of(builder, name, Limits::default(), true, |site| {
+        check_all(site);
+        assert_eq!(site.seen.stand_ins(), 0);
+    });
+}
+
 /// A kernel that does not say what it has in memory, a restricted runtime, no addresses left:
 /// files are read.
 #[test]
 fn where_it_may_not_be_files_are_read() {
     Case::new("where_it_may_not_be_files_are_read").run(|| {
-        let only_read = |builder: corering::Builder, name| {
-            with_site_of(builder, name, Limits::default(), true, |site| {
-                check_all(site);
-                assert_eq!(site.seen.stand_ins(), 0);
-            });
-        };
         let restrict = Restrict::listen() | Restrict::read_files();
         only_read(Runtime::builder().restrict(restrict), "restricted");
         thread::spawn(move || {
@@ -536,6 +538,12 @@ fn where_it_may_not_be_files_are_read() {
         })
         .join()
         .unwrap();
+    });
+}
+
+#[test]
+fn without_addresses_files_are_read() {
+    Case::new("without_addresses_files_are_read").run(|| {
         harness::set_soft_limit(libc::RLIMIT_AS, 900 << 20);
         only_read(Runtime::builder(), "addresses");
     });
