@@ -1,7 +1,6 @@
 //! The readiness of descriptors that belong to somebody else.
 
 use crate::driver::fd::Fd;
-use crate::driver::submit::Submit;
 use crate::driver::{Driver, children};
 use crate::op::Readiness;
 use std::fmt;
@@ -155,11 +154,7 @@ impl<T> PollFd<T> {
     /// Safe: nothing is consumed. Any number of tasks may wait at once.
     pub async fn ready(&self, events: i16) -> io::Result<Ready> {
         loop {
-            let op = Readiness {
-                fd: self.watched.clone(),
-                events,
-            };
-            match Submit::new(self.watched.driver(), op).await {
+            match Readiness::of(&self.watched, events).await {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => return result.map(Ready),
             }

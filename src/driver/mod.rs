@@ -136,8 +136,7 @@ struct Inner {
     heap_receives: Rc<Account>,
     zero_copy: Rc<Account>,
     config: Config,
-    /// Where the configuration asks for it, and nothing speaks against it.
-    inline: Option<Inline>,
+    inline: Inline,
     stop: Stop,
     /// Who looks names up, if not the machine's resolver.
     #[cfg(feature = "dns-hickory")]
@@ -321,8 +320,6 @@ impl Driver {
             bell_poll,
             silent: Silent::new(features.silent_send),
         };
-        let is_real = matches!(state.kernel, Some(Kernel::Ring(_)));
-        let is_inline = config.inline_files && config.restrict.is_none() && is_real;
         Driver(Rc::new(Inner {
             state: RefCell::new(state),
             pools: pools.map(RefCell::new),
@@ -333,7 +330,7 @@ impl Driver {
             heap_receives: Account::new(config.heap_receive_bytes_max),
             zero_copy: Account::new(config.zero_copy_bytes_max),
             config,
-            inline: is_inline.then(Inline::default),
+            inline: Inline::default(),
             stop: Stop::default(),
             #[cfg(feature = "dns-hickory")]
             lookup: RefCell::default(),
@@ -390,10 +387,9 @@ impl Driver {
             && self.0.config.restrict.is_none()
     }
 
-    /// As [`may_send_past_the_ring`](Driver::may_send_past_the_ring), of a receive; and the kernel
-    /// is the real one.
-    #[cfg(feature = "hyper")]
-    pub(crate) fn may_receive_past_the_ring(&self) -> bool {
+    /// As [`may_send_past_the_ring`](Driver::may_send_past_the_ring), of calls that only the real
+    /// kernel knows.
+    pub(crate) fn may_call_past_the_ring(&self) -> bool {
         let is_real = matches!(self.0.state.borrow().kernel, Some(Kernel::Ring(_)));
         is_real && self.may_send_past_the_ring()
     }
@@ -460,7 +456,7 @@ impl Driver {
             zero_copy_bytes: self.0.zero_copy.bytes(),
             zero_copy_copied: self.0.zero_copy.refusals(),
             kernel_workers: self.0.config.workers,
-            inline_files: self.0.inline.as_ref().map_or(0, Inline::calls),
+            inline_files: self.0.inline.calls(),
         }
     }
 }
@@ -473,8 +469,10 @@ impl Driver {
         drop(self.open_state()?);
         let (entry, link, waker) = (op.prepare(), op.link(), waker.clone());
         self.admit(&entry, link.as_ref())?;
-        if let Some(inline) = &self.0.inline {
-            self.perform_inline(inline, &entry)?;
+        if self.0.config.inline_files && self.may_call_past_the_ring() {
+            if let Some(result) = self.0.inline.perform(&entry, self.turn_number()) {
+                return Err(Cqe::of_call(result));
+            }
         }
         let mut state = self.open_state()?;
         let token = state.slots.insert_single(waker, What::of(&entry));
@@ -511,17 +509,6 @@ impl Driver {
         match barred(entry).or_else(|| link.and_then(barred)) {
             None => Ok(()),
             Some(answer) => Err(answer),
-        }
-    }
-
-    /// The completion of what was performed at once; otherwise it is the ring's.
-    fn perform_inline(&self, inline: &Inline, entry: &squeue::Entry) -> Result<(), Cqe> {
-        if !self.open_state()?.is_usable() {
-            return Ok(());
-        }
-        match inline.perform(entry, self.turn_number()) {
-            Some(result) => Err(Cqe::of_call(result)),
-            None => Ok(()),
         }
     }
 

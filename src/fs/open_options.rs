@@ -4,7 +4,6 @@ use super::File;
 use super::submit::perform;
 use crate::driver::Driver;
 use crate::driver::fd::Fd;
-use crate::driver::submit::Submit;
 use crate::driver::sys;
 use crate::op::{OpenAt, Readiness, c_path};
 use std::future::{Future, poll_fn};
@@ -190,11 +189,7 @@ async fn open_as_open(flags: i32, open: impl Fn(bool) -> OpenAt) -> io::Result<F
         (Ok(fd), libc::O_RDONLY) if is_pipe(&fd)? => {
             // A writer may have come and gone since: then only the first descriptor knows it.
             let mut second = pin!(perform(&driver, || open(true)));
-            let writer = Readiness {
-                fd: fd.clone(),
-                events: libc::POLLIN,
-            };
-            let mut writer = Submit::new(&driver, writer);
+            let mut writer = Readiness::of(&fd, libc::POLLIN);
             poll_fn(|cx| match second.as_mut().poll(cx) {
                 Poll::Ready(result) => Poll::Ready(result),
                 Poll::Pending => {

@@ -223,8 +223,7 @@ impl Sender {
 
     /// Ends in a later turn of the loop, when the socket has room.
     fn wait_for_room(&self) -> Submit<Readiness> {
-        let (fd, events) = (self.fd().clone(), libc::POLLOUT);
-        Submit::new(self.fd().driver(), Readiness { fd, events })
+        Readiness::of(self.fd(), libc::POLLOUT)
     }
 
     fn read(&self, part: &FilePart, len: usize) -> Submit<Read<Vec<u8>>> {

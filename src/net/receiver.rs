@@ -233,10 +233,7 @@ impl Receiver {
         let driver = self.driver();
         match driver.heap_receives().lend(HEAP_BYTES) {
             Some(lent) => self.heap_receive_with(lent),
-            None => {
-                let (fd, events) = (self.fd().clone(), libc::POLLIN);
-                Mode::Ready(Box::new(Submit::new(driver, Readiness { fd, events })))
-            }
+            None => Mode::Ready(Box::new(Readiness::of(self.fd(), libc::POLLIN))),
         }
     }
 

@@ -4,7 +4,7 @@ use super::clamp;
 use crate::buf::{BufResult, IoBuf, IoBufMut};
 use crate::driver::fd::Fd;
 use crate::driver::slot::Cqe;
-use crate::driver::submit::{Op, Single};
+use crate::driver::submit::{Op, Single, Submit};
 use io_uring::{opcode, squeue, types};
 use std::io;
 
@@ -365,6 +365,17 @@ pub(crate) struct Readiness {
     pub(crate) fd: Fd,
     /// `POLLIN` and so on; an error and a hang-up are always reported.
     pub(crate) events: i16,
+}
+
+impl Readiness {
+    /// The wait, as a future.
+    pub(crate) fn of(fd: &Fd, events: i16) -> Submit<Readiness> {
+        let op = Readiness {
+            fd: fd.clone(),
+            events,
+        };
+        Submit::new(fd.driver(), op)
+    }
 }
 
 // SAFETY: the entry has no pointers.

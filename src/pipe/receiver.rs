@@ -244,11 +244,7 @@ impl Receiver {
     }
 
     fn wait(&mut self) {
-        let op = Readiness {
-            fd: self.fd.clone(),
-            events: libc::POLLIN,
-        };
-        self.flight = Flight::Waiting(Submit::new(self.fd.driver(), op));
+        self.flight = Flight::Waiting(Readiness::of(&self.fd, libc::POLLIN));
     }
 }
 

@@ -60,7 +60,7 @@ impl Receiver {
     }
 
     fn begin_bulk(&mut self) {
-        if matches!(self.mode, Mode::Multi) && self.driver().may_receive_past_the_ring() {
+        if matches!(self.mode, Mode::Multi) && self.driver().may_call_past_the_ring() {
             self.armed.cancel();
             self.mode = Mode::Bulk(Bulk::Stopping);
         }
@@ -75,7 +75,7 @@ impl Receiver {
         while let (Mode::Bulk(bulk), None) = (&mut self.mode, &self.current) {
             match bulk {
                 // The runtime has ended meanwhile, or this is a child of its process.
-                Bulk::Try if !self.armed.driver().may_receive_past_the_ring() => {
+                Bulk::Try if !self.armed.driver().may_call_past_the_ring() => {
                     self.mode = Mode::Multi;
                 }
                 Bulk::Stopping if !self.armed.is_armed() => *bulk = Bulk::Try,
@@ -104,9 +104,7 @@ impl Receiver {
     fn after_nothing(&mut self, error: io::Error) -> io::Result<()> {
         self.mode = match error.kind() {
             io::ErrorKind::WouldBlock => {
-                let (fd, events) = (self.fd().clone(), libc::POLLIN);
-                let wait = Submit::new(self.driver(), Readiness { fd, events });
-                Mode::Bulk(Bulk::Wait(Box::new(wait)))
+                Mode::Bulk(Bulk::Wait(Box::new(Readiness::of(self.fd(), libc::POLLIN))))
             }
             io::ErrorKind::Interrupted => Mode::Bulk(Bulk::Try),
             // A filter of system calls lets only the ring receive.
