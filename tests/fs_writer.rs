@@ -6,7 +6,7 @@ mod fs_support;
 
 use corering::fs::{self, File, FileReader, FileWriter, OpenOptions};
 use corering::{Metrics, block_on};
-use fs_support::{Mount, Rng, TempDir, skip};
+use fs_support::{Mount, Rng, TempDir, named_pipe, skip};
 use futures::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use std::io::{ErrorKind, SeekFrom};
 
@@ -189,9 +189,8 @@ fn appends_and_pipes_stay_in_order() {
     assert!(found.starts_with(b"head") && found[4..] == bytes);
 
     let pipe = dir.join("pipe");
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
-    if !made.is_ok_and(|status| status.success()) {
-        return skip("appends_and_pipes_stay_in_order", "mkfifo does not work");
+    if !named_pipe(&pipe, "appends_and_pipes_stay_in_order") {
+        return;
     }
     block_on(async {
         let path = pipe.clone();

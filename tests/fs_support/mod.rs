@@ -97,6 +97,16 @@ pub fn skip(test: &str, why: &str) {
     eprintln!("SKIP {test}: {why}");
 }
 
+/// Makes a named pipe; or says that this test does not run for want of one.
+pub fn named_pipe(path: &Path, test: &str) -> bool {
+    let made = Command::new("mkfifo").arg(path).status();
+    let made = made.is_ok_and(|status| status.success());
+    if !made {
+        skip(test, "mkfifo does not work");
+    }
+    made
+}
+
 /// This test alone in a process of its own, with `argument` for [`child_argument`].
 pub fn child(test: &str, argument: &Path) -> Command {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
