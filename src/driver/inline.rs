@@ -2,8 +2,8 @@
 //! asked for that ([`Builder::inline_files`](crate::Builder::inline_files)).
 //!
 //! The ring hands what makes a file, and every buffered write of most file systems, to a worker
-//! thread: that costs several times what the call itself does. But a call that waits for the disk
-//! stops the core. So it is a matter of how long calls took lately:
+//! thread. The way there costs latency, and the worker's CPU finds the bytes cold. But a call that
+//! waits for the disk stops the core. So it is a matter of how long calls took lately:
 //! ```text
 //!   small, of a kind that is quick ──► system call ──► took over 1 ms: by the ring, ten times
 //!                                          │            as long as it took

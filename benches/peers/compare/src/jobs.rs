@@ -15,6 +15,8 @@ use crate::options::{Options, Workload};
 use crate::serve::Context;
 use crate::sys;
 
+/// Where the folders of all jobs are, within that for files.
+const JOBS_FOLDER: &str = "jobs";
 const JOB_MAX: Duration = Duration::from_secs(120);
 
 pub(crate) fn run(
@@ -117,7 +119,7 @@ impl Drop for Folder {
 /// Makes the folder of all jobs, whose own are to lie far from each other on the disk: ext4 looks
 /// past everything that was removed nearby in the last minutes before it makes a new file.
 pub(crate) fn make_folder_of_jobs(options: &Options) -> io::Result<Folder> {
-    let folder = Folder::empty(&options.work.join("jobs"))?;
+    let folder = Folder::empty(&options.work.join(JOBS_FOLDER))?;
     // Elsewhere than on ext4 there is no need.
     let mut chattr = Command::new("chattr");
     let _ = chattr
@@ -139,7 +141,7 @@ impl JobFolder {
         let number = JOBS.fetch_add(1, Ordering::Relaxed);
         // A new name each time, since ext4 chooses the place by it.
         let name = format!("{}-{number}", std::process::id());
-        let path = options.work.join("jobs").join(name);
+        let path = options.work.join(JOBS_FOLDER).join(name);
         fs::create_dir(&path)?;
         Ok(Self(path.canonicalize()?))
     }
